@@ -1,0 +1,126 @@
+"""The closed list of fault codes: what it is, how bad, what the engineer does, what a patient is told.
+
+A code is stable for ever: it may be retired, never reused. Texts here are the short forms; pages keep
+their own wording under the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Severity(StrEnum):
+    """How bad, for people on duty; ordered by `RANK`."""
+
+    INFO = "info"
+    MINOR = "minor"
+    MAJOR = "major"
+    CRITICAL = "critical"
+
+
+RANK: Mapping[Severity, int] = MappingProxyType(
+    {Severity.INFO: 0, Severity.MINOR: 1, Severity.MAJOR: 2, Severity.CRITICAL: 3}
+)
+
+
+class Retry(StrEnum):
+    """Whether the failing operation may be tried again without a person."""
+
+    NEVER = "never"
+    BACKOFF = "backoff"
+    AFTER_CHANGE = "after_change"
+
+
+class Fault(StrEnum):
+    """Stable codes; the same word names the alarm raised for it."""
+
+    # devices
+    UNPLUGGED = "unplugged"
+    NOT_RESPONDING = "not_responding"
+    PROTOCOL_ERROR = "protocol_error"
+    DEVICE_BUSY = "device_busy"
+    PAPER_OUT = "paper_out"
+    PAPER_LOW = "paper_low"
+    PAPER_JAM = "paper_jam"
+    COVER_OPEN = "cover_open"
+    CUTTER_ERROR = "cutter_error"
+    COMPONENT_SILENT = "component_silent"
+    # the machine
+    CLOCK_SKEW = "clock_skew"
+    DISK_LOW = "disk_low"
+    DISK_FULL = "disk_full"
+    MEMORY_LOW = "memory_low"
+    TEMPERATURE_HIGH = "temperature_high"
+    CPU_BUSY = "cpu_busy"
+    # uplink and identity
+    OUTBOX_CORRUPT = "outbox_corrupt"
+    OUTBOX_DROPPING = "outbox_dropping"
+    CERTIFICATE_EXPIRING = "certificate_expiring"
+    RENEWAL_FAILING = "renewal_failing"
+    SESSION_TAKEN_OVER = "session_taken_over"
+    KIOSK_OFFLINE = "kiosk_offline"
+    KIOSK_UNSTABLE = "kiosk_unstable"
+    KIOSK_CLONED = "kiosk_cloned"
+    KIOSK_FLOODING = "kiosk_flooding"
+    UPLINK_REJECTED = "uplink_rejected"
+    WIRE_VERSION_UNSUPPORTED = "wire_version_unsupported"
+    EVIDENCE_CHAIN_BROKEN = "evidence_chain_broken"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultFacts:
+    """What the product knows about a code before anything happens."""
+
+    severity: Severity
+    retry: Retry
+    zh: str
+    en: str
+    remedy_zh: str
+    remedy_en: str
+    patient_key: str | None = None
+
+
+def _facts(  # noqa: PLR0913 - a row of the table below, written once per code
+    severity: Severity, retry: Retry, zh: str, en: str, remedy_zh: str, remedy_en: str, patient_key: str | None = None
+) -> FaultFacts:
+    return FaultFacts(severity, retry, zh, en, remedy_zh, remedy_en, patient_key)
+
+
+_MINOR, _MAJOR, _CRITICAL = Severity.MINOR, Severity.MAJOR, Severity.CRITICAL
+_NEVER, _BACKOFF, _AFTER = Retry.NEVER, Retry.BACKOFF, Retry.AFTER_CHANGE
+
+# fmt: off
+FACTS: Mapping[Fault, FaultFacts] = MappingProxyType({
+    Fault.UNPLUGGED:        _facts(_MAJOR, _BACKOFF, "设备已断开", "Device unplugged", "检查线缆与供电, 重新插接", "Check cable and power, plug in again", "device_unavailable"),
+    Fault.NOT_RESPONDING:   _facts(_MAJOR, _BACKOFF, "设备无响应", "Device does not answer", "断电重启设备, 仍无响应则更换", "Power-cycle the device, replace it if still mute", "device_unavailable"),
+    Fault.PROTOCOL_ERROR:   _facts(_MAJOR, _BACKOFF, "设备通信异常", "Device talks nonsense", "核对设备型号与配置文件", "Compare device model and profile", "device_unavailable"),
+    Fault.DEVICE_BUSY:      _facts(Severity.INFO, _BACKOFF, "设备忙", "Device busy", "等待当前任务结束", "Wait for the running job", "please_wait"),
+    Fault.PAPER_OUT:        _facts(_MAJOR, _AFTER, "缺纸", "Out of paper", "更换纸卷或纸张", "Put in paper", "paper_out"),
+    Fault.PAPER_LOW:        _facts(_MINOR, _AFTER, "纸将用尽", "Paper low", "下次巡检时换纸", "Change paper on the next round"),
+    Fault.PAPER_JAM:        _facts(_MAJOR, _AFTER, "卡纸", "Paper jam", "打开机盖取出卡纸", "Open the cover and clear the path", "device_unavailable"),
+    Fault.COVER_OPEN:       _facts(_MAJOR, _AFTER, "机盖打开", "Cover open", "关好机盖", "Close the cover", "device_unavailable"),
+    Fault.CUTTER_ERROR:     _facts(_MAJOR, _AFTER, "切刀故障", "Cutter error", "清理切刀并断电重启", "Clear the cutter, power-cycle", "device_unavailable"),
+    Fault.COMPONENT_SILENT: _facts(_MAJOR, _BACKOFF, "部件长时间无数据", "Component silent", "查看部件状态, 检查连接", "Look at the component, check its link"),
+    Fault.CLOCK_SKEW:       _facts(_MINOR, _AFTER, "时钟偏差过大", "Clock skew", "检查时间同步服务与主板电池", "Check time synchronisation and the RTC battery"),
+    Fault.DISK_LOW:         _facts(_MINOR, _AFTER, "磁盘空间不足", "Disk space low", "清理磁盘", "Free disk space"),
+    Fault.DISK_FULL:        _facts(_MAJOR, _AFTER, "磁盘已满", "Disk full", "立即清理磁盘", "Free disk space now"),
+    Fault.MEMORY_LOW:       _facts(_MINOR, _AFTER, "内存不足", "Memory low", "查看占用内存的进程", "Find the process that grows"),
+    Fault.TEMPERATURE_HIGH: _facts(_MAJOR, _AFTER, "温度过高", "Temperature high", "检查风扇与通风口", "Check fan and vents"),
+    Fault.CPU_BUSY:         _facts(_MINOR, _AFTER, "处理器持续繁忙", "CPU busy for long", "查看占用处理器的进程", "Find the busy process"),
+    Fault.OUTBOX_CORRUPT:   _facts(_MAJOR, _NEVER, "待发记录库损坏已隔离", "Outbox corrupt, quarantined", "导出隔离文件并检查磁盘", "Save the quarantined file, check the disk"),
+    Fault.OUTBOX_DROPPING:  _facts(_MINOR, _AFTER, "待发记录超限已稀释", "Outbox over its cap, thinning", "恢复网络或扩大磁盘", "Restore the network or enlarge the disk"),
+    Fault.CERTIFICATE_EXPIRING: _facts(_MINOR, _BACKOFF, "证书即将到期", "Certificate expiring", "检查证书续期", "Check certificate renewal"),
+    Fault.RENEWAL_FAILING:  _facts(_MAJOR, _BACKOFF, "证书续期失败", "Certificate renewal failing", "检查到管理服务器的网络", "Check the way to the fleet server"),
+    Fault.SESSION_TAKEN_OVER: _facts(_MAJOR, _BACKOFF, "身份被另一连接占用", "Session taken over", "查找使用同一身份的机器", "Find the machine with the same identity"),
+    Fault.KIOSK_OFFLINE:    _facts(_MAJOR, _NEVER, "自助机离线", "Kiosk offline", "检查电源与网络", "Check power and network"),
+    Fault.KIOSK_UNSTABLE:   _facts(_MINOR, _NEVER, "自助机连接不稳定", "Kiosk connection unstable", "检查网线与交换机端口", "Check cable and switch port"),
+    Fault.KIOSK_CLONED:     _facts(_CRITICAL, _NEVER, "检测到身份克隆, 已隔离", "Cloned identity, quarantined", "找到克隆的机器, 重新登记", "Find the clone, enrol again"),
+    Fault.KIOSK_FLOODING:   _facts(_MAJOR, _NEVER, "自助机数据洪泛, 已隔离", "Kiosk floods the server, quarantined", "查看该机程序日志", "Read the agent's log on that kiosk"),
+    Fault.UPLINK_REJECTED:  _facts(_MAJOR, _NEVER, "上报数据格式错误", "Uplink data rejected", "核对程序版本, 查看隔离记录", "Compare versions, read the quarantined records"),
+    Fault.WIRE_VERSION_UNSUPPORTED: _facts(_MAJOR, _NEVER, "上报协议版本过新", "Wire version too new", "升级管理服务器", "Upgrade the fleet server"),
+    Fault.EVIDENCE_CHAIN_BROKEN: _facts(_CRITICAL, _NEVER, "证据链断裂", "Evidence chain broken", "保留现场并上报安全管理员", "Keep the evidence, call the security administrator"),
+})
+# fmt: on
