@@ -1,0 +1,199 @@
+"""Default deny in front of every handler: who may talk to this server, from which page, with what kind of body.
+
+A browser will send a hostile page's requests to any address it can reach: a plain-text POST, a WebSocket, and
+after DNS rebinding even a readable GET. So the Host must be one of ours, a WebSocket or an unsafe method needs an
+Origin of ours, a body must be JSON, and a request that rides on a cookie must carry a header no other page can add.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from aiohttp import web
+
+from kit.web.limits import Limits
+from kit.web.problem import REQUEST_ID, Problem, incident, of_http_exception, problem_response
+from kit.web.protocol import GuardedHandler
+from kit.web.reading import LIMITS, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+JSON_TYPES: Final = frozenset({"application/json"})
+_HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_ERROR_STATUS: Final = 400
+
+RESPONSE_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Server": "web",
+}
+"""Added to every response that does not set them itself."""
+_RESPONSE_HEADERS: Final = tuple(RESPONSE_HEADERS.items())
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """Who may talk to the server."""
+
+    hosts: frozenset[str]
+    """Names and addresses this server is reached by, without port; anything else is answered 421."""
+    origins: frozenset[str] = frozenset()
+    """Pages of other origins that may use the API (`https://name[:port]`); a page we served ourselves always may."""
+    origin_required: bool = True
+    """Refuse unsafe requests without Origin too. False where programs that are not browsers call the API."""
+    body_types: frozenset[str] = JSON_TYPES
+    limits: Limits = field(default_factory=Limits)
+
+
+class Guard:
+    """The checks, as one aiohttp middleware."""
+
+    def __init__(self, settings: GuardSettings) -> None:
+        """Prepare the tables; nothing is open yet."""
+        self.settings = settings
+        self.limits = settings.limits
+        self._hosts = frozenset(host.lower() for host in settings.hosts)
+        self._prefix = secrets.token_hex(4)
+        self._numbers = count(1)
+
+    def install(self, app: web.Application) -> None:
+        """Put the guard in front of every route of the application."""
+        app[LIMITS] = self.limits
+
+        @web.middleware
+        async def guarded(request: web.Request, handler: _Handler) -> web.StreamResponse:
+            return await self._guarded(request, handler)
+
+        app.middlewares.insert(0, guarded)
+
+    def admit(self, request: web.Request) -> None:
+        """Let a request pass.
+
+        Raises:
+            Problem: it is none of ours; nothing has been read from its body.
+
+        """
+        headers = request.headers
+        self._check_target(request)
+        is_unsafe = request.method not in SAFE_METHODS
+        if is_unsafe or "Upgrade" in headers:
+            self._check_page(request, is_unsafe=is_unsafe)
+        elif headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Mode") != "navigate":
+            raise Problem(403, "origin_refused", "Requests from other sites are refused")
+        if request.body_exists:
+            self._check_body(request, is_unsafe=is_unsafe)
+
+    def _check_target(self, request: web.Request) -> None:
+        hosts = request.headers.getall("Host", ())
+        if len(hosts) != 1:
+            raise Problem(400, "host_invalid", "Exactly one Host header is required", closes=True)
+        match = _HOST.fullmatch(hosts[0])
+        if match is None or match.group(1).lower() not in self._hosts:
+            raise Problem(421, "host_unknown", "This server does not answer for that name", closes=True)
+        if not request.raw_path.startswith("/"):
+            raise Problem(400, "target_invalid", "The request target must be a path", closes=True)
+        protocol = request.protocol
+        if isinstance(protocol, GuardedHandler) and protocol.has_long_head and head_bytes(request) > self.limits.head_bytes:
+            raise Problem(431, "head_too_large", "The request head is too large", closes=True)
+
+    def _check_page(self, request: web.Request, *, is_unsafe: bool) -> None:
+        headers = request.headers
+        origins = headers.getall("Origin", ())
+        if origins:
+            own = f"{request.scheme}://{headers['Host']}".lower()
+            if len(origins) > 1 or not (origins[0].lower() == own or origins[0] in self.settings.origins):
+                raise Problem(403, "origin_refused", "Requests from that page are refused", closes=True)
+        elif not is_unsafe or self.settings.origin_required:
+            raise Problem(403, "origin_required", "An Origin header is required", closes=True)
+        if is_unsafe and "Cookie" in headers and "Authorization" not in headers and "X-Requested-By" not in headers:
+            raise Problem(403, "csrf_header_required", "An X-Requested-By header is required", closes=True)
+
+    def _check_body(self, request: web.Request, *, is_unsafe: bool) -> None:
+        if not is_unsafe:
+            raise Problem(400, "body_unexpected", "This method has no body", closes=True)
+        headers = request.headers
+        if headers.get("Content-Type") not in self.settings.body_types and (
+            request.content_type not in self.settings.body_types or (request.charset or "utf-8").lower() != "utf-8"
+        ):
+            raise Problem(
+                415, "content_type_refused", "The body must be JSON", extra={"accepted": sorted(self.settings.body_types)}, closes=True
+            )
+        if "Content-Encoding" in headers:
+            raise Problem(415, "content_encoding_refused", "The body must not be compressed", closes=True)
+        length = request.content_length
+        if length is not None and length > self.limits.body_bytes:
+            raise too_large(self.limits.body_bytes)
+
+    async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        request_id = self._request_id(request)
+        request[REQUEST_ID] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            self.admit(request)
+            if request.body_exists and not request.content.is_eof():
+                response = await self._before_body_deadline(request, handler)
+            else:
+                response = await handler(request)
+        except Problem as problem:
+            response = problem_response(problem, request_id)
+        except web.HTTPException as error:
+            response = error if error.status < _ERROR_STATUS else problem_response(of_http_exception(error), request_id)
+        except Exception as error:
+            if request.writer.output_size > 0:
+                raise
+            response = problem_response(incident(error, path=request.path), request_id)
+        if not response.prepared:
+            self._complete(response, request_id)
+        return response
+
+    def _request_id(self, request: web.Request) -> str:
+        given = request.headers.get("X-Request-Id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given
+        return f"{self._prefix}-{next(self._numbers):08x}"
+
+    async def _before_body_deadline(
+        self, request: web.Request, handler: _Handler
+    ) -> web.StreamResponse:
+        """Run the handler, but give up when the body has not arrived in time; the handler itself may take longer."""
+        loop = asyncio.get_running_loop()
+
+        def expire() -> None:
+            if not request.content.is_eof():
+                deadline.reschedule(loop.time())
+
+        try:
+            async with asyncio.timeout(None) as deadline:
+                timer = loop.call_later(self.limits.body_deadline_s, expire)
+                try:
+                    return await handler(request)
+                finally:
+                    timer.cancel()
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise Problem(408, "body_timeout", "The body did not arrive in time", closes=True) from None
+
+    def _complete(self, response: web.StreamResponse, request_id: str) -> None:
+        headers = response.headers
+        headers["X-Request-Id"] = request_id
+        for name, value in _RESPONSE_HEADERS:
+            headers.setdefault(name, value)
+
+
+def head_bytes(request: web.Request) -> int:
+    """Return the size of the request head as it came over the wire, within a few bytes."""
+    fields = sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
+    return len(request.method) + len(request.raw_path) + 12 + fields

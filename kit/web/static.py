@@ -1,0 +1,109 @@
+"""Serving a built web application (a Vite `dist` directory) with a strict content security policy.
+
+The files are listed once, when the site is added: only a listed file can be asked for, so no path leads out of the
+directory. Hashed assets are immutable; everything else is revalidated. A path without a file is the single-page
+application's own business and gets `index.html`, except below the API prefixes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from kit.web.call import etag_matches
+from kit.web.problem import of_status, problem_response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+STRICT_CSP: Final = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HASHED: Final = re.compile(r"assets/(.*/)?[^/]+-[A-Za-z0-9_-]{8,}\.\w+")
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+_REVALIDATE: Final = "no-cache"
+_TYPES: Final = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".webmanifest": "application/manifest+json"}
+
+
+class StaticSiteError(Exception):
+    """The directory is not a built web application."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    etag: str
+    headers: Mapping[str, str]
+
+
+def static_site(
+    app: web.Application,
+    dist: Path,
+    *,
+    csp: str = STRICT_CSP,
+    api_prefixes: Sequence[str] = ("api/", "metrics"),
+) -> None:
+    """Serve the application in `dist` at `/`; add it after every other route.
+
+    Raises:
+        StaticSiteError: there is no `index.html`.
+
+    """
+    site = _Site(dist, csp)
+    barred = "|".join(re.escape(prefix) for prefix in api_prefixes)
+    app.router.add_get(f"/{{path:(?!{barred}).*}}" if barred else "/{path:.*}", site.serve)
+
+
+class _Site:
+    def __init__(self, dist: Path, csp: str) -> None:
+        self._files = _listing(dist, csp)
+        if "index.html" not in self._files:
+            message = f"{dist} has no index.html: build the web application first"
+            raise StaticSiteError(message)
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the file, or the application's page for a path of its router."""
+        name = request.match_info["path"]
+        file = self._files.get(name or "index.html")
+        if file is None:
+            if "." in name.rpartition("/")[2] or name.startswith("assets/"):
+                return problem_response(of_status(404), None)
+            file = self._files["index.html"]
+        given = request.headers.get("If-None-Match")
+        if given is not None and etag_matches(given, file.etag):
+            return web.Response(status=304, headers={"ETag": file.etag, "Cache-Control": file.headers["Cache-Control"]})
+        return web.Response(body=await asyncio.to_thread(file.path.read_bytes), headers=file.headers)
+
+
+def _listing(dist: Path, csp: str) -> dict[str, _File]:
+    found: dict[str, _File] = {}
+    for path in sorted(dist.rglob("*")):
+        relative = path.relative_to(dist)
+        is_hidden = any(part.startswith(".") for part in relative.parts)
+        if is_hidden or not path.is_file() or not path.resolve().is_relative_to(dist.resolve()):
+            continue
+        found[relative.as_posix()] = _file(path, relative.as_posix(), csp)
+    return found
+
+
+def _file(path: Path, name: str, csp: str) -> _File:
+    etag = f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:24]}"'
+    kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    headers = {
+        "Content-Type": f"{kind}; charset=utf-8" if kind.startswith("text/") else kind,
+        "ETag": etag,
+        "Cache-Control": _IMMUTABLE if _HASHED.fullmatch(name) else _REVALIDATE,
+        "Content-Security-Policy": csp,
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
+    }
+    return _File(path, etag, headers)
