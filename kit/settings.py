@@ -1,0 +1,160 @@
+"""Settings: a TOML file, overridden by environment variables, secrets by reference to files.
+
+Own loader on `tomllib` and pydantic: the settings library costs the kiosk's agent more memory than the
+two rules here need.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
+
+M = TypeVar("M", bound=BaseModel)
+_SEPARATOR = "__"
+_SECRET_LIMIT_BYTES = 65_536
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text names file or variable, key and rule, never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """A reference to a secret: a file that only its owner may read. In settings it is written as a path."""
+
+    path: Path
+
+    def read(self) -> str:
+        """The secret, without surrounding white space.
+
+        Raises:
+            SettingsError: missing, readable by others, or too large.
+        """
+        try:
+            facts = self.path.stat()
+            if stat.S_IMODE(facts.st_mode) & 0o077:
+                raise SettingsError(
+                    f"{self.path} may be read by others: run chmod 600 on it"
+                )
+            if facts.st_size > _SECRET_LIMIT_BYTES:
+                raise SettingsError(f"{self.path} is too large for a secret")
+            return self.path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(
+                f"{self.path} cannot be read: {error.strerror}"
+            ) from error
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """How pydantic makes one: from a path, kept when it is one already."""
+        return core_schema.no_info_after_validator_function(
+            lambda path: cls(path),
+            handler(Path),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: str(value.path)
+            ),
+        )
+
+
+def load(
+    model: type[M],
+    *,
+    file: Path | None = None,
+    env_prefix: str,
+    environ: Mapping[str, str] | None = None,
+) -> M:
+    """Read settings: defaults of the model, then the file, then `PREFIX_SECTION__KEY` variables.
+
+    A file that is None or does not exist counts as empty. A variable's text is parsed as TOML where that
+    works (`true`, `5`, `["a"]`) and taken as it is otherwise. The model should forbid extra keys.
+
+    Raises:
+        SettingsError: unreadable or not TOML, unknown key, wrong value.
+    """
+    document = _read_file(file)
+    origins: dict[str, str] = {}
+    found = os.environ if environ is None else environ
+    prefix = env_prefix if env_prefix.endswith("_") else f"{env_prefix}_"
+    for name, text in sorted(found.items()):
+        if name.startswith(prefix) and name != prefix:
+            keys = name[len(prefix) :].lower().split(_SEPARATOR)
+            _put(document, keys, _parse(text, model, keys), name)
+            origins[".".join(keys)] = name
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problems = error.errors(
+            include_input=False, include_url=False, include_context=False
+        )
+        raise SettingsError(
+            "; ".join(_explain(item, file, origins) for item in problems)
+        ) from None
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    if file is None or not file.exists():
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read: {error}") from error
+
+
+def _parse(text: str, model: type[BaseModel], keys: list[str]) -> object:
+    """The value of a variable; where the model wants text, nothing is parsed."""
+    if _wants_text(model, keys):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _wants_text(model: type[BaseModel], keys: list[str]) -> bool:
+    annotation: Any = model
+    for key in keys:
+        fields = getattr(annotation, "model_fields", None)
+        if fields is None or key not in fields:
+            return False
+        annotation = fields[key].annotation
+    return annotation is str or str in get_args(annotation)
+
+
+def _put(document: dict[str, Any], keys: list[str], value: object, name: str) -> None:
+    for key in keys[:-1]:
+        inner = document.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise SettingsError(f"{name}: {key} is not a section")
+        document = inner
+    document[keys[-1]] = value
+
+
+def _explain(item: ErrorDetails, file: Path | None, origins: Mapping[str, str]) -> str:
+    dotted = ".".join(str(part) for part in item["loc"])
+    origin = next(
+        (
+            name
+            for key, name in origins.items()
+            if dotted == key or dotted.startswith(f"{key}.")
+        ),
+        None,
+    )
+    where = (
+        origin
+        if origin is not None
+        else f"{file if file is not None else 'settings'}: {dotted}"
+    )
+    what = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+    return f"{where}: {what}"

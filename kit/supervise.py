@@ -1,0 +1,221 @@
+"""Owning tasks: one TaskGroup, named tasks, orderly ends, restarts with jittered back-off, systemd's watchdog.
+
+A component is an object with a `name` and `async def run()`. `serve` runs several until one fails or the
+process is told to stop. `Supervised` wraps one whose failure must not end its siblings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from kit.clock import Clock, SystemClock
+from kit.logs import get_logger
+
+T = TypeVar("T")
+log = get_logger(__name__)
+
+_MICROSECONDS = 1_000_000
+_WATCHDOG_SHARE = 3
+STEADY_S = 60.0
+
+
+class Service(Protocol):
+    """A component of a process."""
+
+    @property
+    def name(self) -> str:
+        """Names its task and its log lines."""
+
+    async def run(self) -> None:
+        """Work until cancelled or done."""
+
+
+class Backoff:
+    """Full jitter: a random wait between 0 and a ceiling that doubles up to `cap_s`."""
+
+    def __init__(
+        self, *, base_s: float, cap_s: float, rng: random.Random | None = None
+    ) -> None:
+        self._base_s = base_s
+        self._cap_s = cap_s
+        self._rng = rng if rng is not None else random.Random()  # noqa: S311 - jitter, not cryptography
+        self._tries = 0
+
+    def next_s(self) -> float:
+        """Seconds to wait before the next try."""
+        ceiling_s = min(self._cap_s, self._base_s * 2.0 ** min(self._tries, 32))
+        self._tries += 1
+        return self._rng.uniform(0.0, ceiling_s)
+
+    def reset(self) -> None:
+        """Start over after a success."""
+        self._tries = 0
+
+
+def spawn(
+    group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str
+) -> asyncio.Task[T]:
+    """Start a named task in a group."""
+    return group.create_task(work, name=name)
+
+
+class Supervised:
+    """Restarts a failing component for ever; its siblings never notice.
+
+    The failure is logged once per streak, and the return to steady work once. After `steady_s` without a
+    failure the back-off starts over.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        backoff: Backoff | None = None,
+        clock: Clock | None = None,
+        steady_s: float = STEADY_S,
+    ) -> None:
+        self.name = name
+        self.failures = 0
+        self.last_error: str | None = None
+        self._run = run
+        self._backoff = (
+            backoff if backoff is not None else Backoff(base_s=1.0, cap_s=60.0)
+        )
+        self._clock = clock if clock is not None else SystemClock()
+        self._steady_s = steady_s
+
+    async def run(self) -> None:
+        """Run the component until it ends by itself; start it again whenever it fails."""
+        failing = False
+        while True:
+            started_s = self._clock.monotonic()
+            try:
+                await self._run()
+            except Exception as error:  # noqa: BLE001 - the one place where any failure means: start it again
+                if self._clock.monotonic() - started_s >= self._steady_s:
+                    self._backoff.reset()
+                    failing = False
+                self._note(error, first=not failing)
+                failing = True
+            else:
+                return
+            await asyncio.sleep(self._backoff.next_s())
+
+    def _note(self, error: Exception, *, first: bool) -> None:
+        self.failures += 1
+        self.last_error = type(error).__name__
+        if first:
+            log.error(
+                "component.failed",
+                component=self.name,
+                error=type(error).__name__,
+                exc_info=error,
+            )
+
+
+class SdNotifier:
+    """Talks to systemd (sd_notify(3)); does nothing where no NOTIFY_SOCKET is set."""
+
+    name = "watchdog"
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        found = os.environ if environ is None else environ
+        address = found.get("NOTIFY_SOCKET", "")
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._watchdog_s = int(found.get("WATCHDOG_USEC", "0") or "0") / _MICROSECONDS
+        self._alive: Callable[[], bool] = lambda: True
+
+    def watch(self, alive: Callable[[], bool]) -> None:
+        """Pet the watchdog only while `alive()` says so."""
+        self._alive = alive
+
+    def ready(self) -> None:
+        """The process serves."""
+        self._send("READY=1")
+
+    def stopping(self) -> None:
+        """The process is on its way out."""
+        self._send("STOPPING=1")
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        self._send(f"STATUS={text}")
+
+    async def run(self) -> None:
+        """Pet the watchdog three times an interval; without one there is nothing to do."""
+        while self._watchdog_s > 0:
+            if self._alive():
+                self._send("WATCHDOG=1")
+            await asyncio.sleep(self._watchdog_s / _WATCHDOG_SHARE)
+
+    def _send(self, text: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(
+            socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+        ) as link:
+            try:
+                link.sendto(text.encode(), self._address)
+            except OSError as error:
+                log.warning("systemd.unreachable", error=type(error).__name__)
+
+
+async def serve(
+    services: Sequence[Service],
+    *,
+    notifier: SdNotifier | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run all services in one TaskGroup until `stop` is set, SIGTERM or SIGINT arrives, or one of them fails.
+
+    A second signal ends the process at once.
+
+    Raises:
+        ExceptionGroup: a service failed; the others were cancelled.
+    """
+    stopping = stop if stop is not None else asyncio.Event()
+    restore = _on_signals(stopping)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [spawn(group, service.run(), service.name) for service in services]
+            if notifier is not None:
+                tasks.append(spawn(group, notifier.run(), notifier.name))
+            await stopping.wait()
+            if notifier is not None:
+                notifier.stopping()
+            for task in reversed(tasks):
+                task.cancel()
+    finally:
+        restore()
+
+
+def _on_signals(stopping: asyncio.Event) -> Callable[[], None]:
+    """The first SIGTERM or SIGINT asks for an orderly end, the second one gets the default treatment."""
+    loop = asyncio.get_running_loop()
+    caught = (signal.SIGTERM, signal.SIGINT)
+
+    def asked(number: signal.Signals) -> None:
+        log.info("process.stopping", signal=number.name)
+        stopping.set()
+        loop.remove_signal_handler(number)
+
+    try:
+        for number in caught:
+            loop.add_signal_handler(number, asked, number)
+    except (ValueError, RuntimeError):
+        return lambda: (
+            None
+        )  # not in the main thread: the owner of the process handles signals
+
+    def restore() -> None:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+    return restore
