@@ -1,0 +1,206 @@
+"""Both stores for tests: `database_url` runs a test on SQLite and on a private PostgreSQL.
+
+One PostgreSQL server per test session (Debian's binaries, socket only, no fsync), one fresh database per test.
+Without the binaries the fixture fails; `KIOSK_ALLOW_NO_POSTGRES=1` turns that into a printed skip.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from support.processes import Child, dying_with_parent
+from support.waiting import wait_until
+
+__all__ = ["STORES", "PostgresServer", "StoreFactory", "database_url", "postgres_server", "stores"]
+
+STORES = ("sqlite", "postgresql")
+_ALLOW_NONE = "KIOSK_ALLOW_NO_POSTGRES"
+_ACCOUNT = "postgres"
+_SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_connections": "200",
+    "shared_buffers": "32MB",
+    "log_min_messages": "warning",
+}
+
+
+def _binaries() -> Path | None:
+    """The newest installed server, from PATH or from Debian's place."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).resolve().parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    return versions[-1].parent if versions else None
+
+
+@dataclass(slots=True)
+class PostgresServer:
+    """A PostgreSQL of our own, reachable through a socket in its directory."""
+
+    directory: Path
+    child: Child
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def url(self, database: str) -> str:
+        """The SQLAlchemy URL of one database."""
+        return f"postgresql+psycopg://{_ACCOUNT}@/{database}?host={self.directory}"
+
+    def create(self, template: str = "template1") -> str:
+        """Make a fresh database, a copy of `template`, and return its name."""
+        name = f"test_{next(self._numbers)}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop(self, database: str) -> None:
+        """Remove a database and cut whoever is still connected."""
+        self._execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            self._execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(
+            host=str(self.directory), user=_ACCOUNT, dbname="postgres", autocommit=True, connect_timeout=5
+        ) as connection:
+            connection.execute(statement.encode())
+
+
+def start_postgres(binaries: Path) -> PostgresServer:
+    """Make a cluster below the system's temporary directory and start it; root hands it to user postgres."""
+    directory = Path(tempfile.mkdtemp(prefix="kiosk-pg-"))
+    user = _ACCOUNT if os.getuid() == 0 else None
+    if user is not None:
+        directory.chmod(0o755)
+        shutil.chown(directory, user, pwd.getpwnam(user).pw_gid)
+    data = directory / "data"
+    initdb = [str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", _ACCOUNT, "-E", "UTF8"]
+    subprocess.run(
+        dying_with_parent([*initdb, "--locale=C.UTF-8", "--no-sync"], user=user),
+        check=True,
+        capture_output=True,
+        cwd=directory,
+        timeout=60,
+    )
+    settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    child = Child(
+        name="postgres",
+        argv=[str(binaries / "postgres"), "-D", str(data), "-k", str(directory), *settings],
+        log_path=directory.with_suffix(".log"),
+        cwd=directory,
+        user=user,
+    )
+    server = PostgresServer(directory, child.start())
+    wait_until(lambda: server.is_ready() or not child.is_running, timeout_s=30.0, what="PostgreSQL to answer")
+    if not child.is_running:
+        raise child.failed("PostgreSQL did not start")
+    return server
+
+
+def stop_postgres(server: PostgresServer) -> None:
+    """End the server at once and remove its files."""
+    server.child.send(signal.SIGQUIT)
+    wait_until(lambda: not server.child.is_running, timeout_s=10.0, what="PostgreSQL to end")
+    server.child.close()
+    shutil.rmtree(server.directory, ignore_errors=True)
+    server.child.log_path.unlink(missing_ok=True)
+
+
+class StoreFactory:
+    """Makes databases of either kind, empty or copied from one that was prepared (migrated) once per session."""
+
+    def __init__(self, directory: Path, postgres: Callable[[], PostgresServer]) -> None:
+        """Ask for PostgreSQL only when the first test needs it."""
+        self._directory = directory
+        self._postgres = postgres
+        self._numbers = count(1)
+        self._templates: dict[tuple[str, str], str] = {}
+
+    def empty(self, store: str) -> str:
+        """Return the URL of a new, empty database."""
+        if store == "sqlite":
+            return f"sqlite+aiosqlite:///{self._file()}"
+        server = self._postgres()
+        return server.url(server.create())
+
+    def prepared(self, store: str, key: str, prepare: Callable[[str], None]) -> str:
+        """Return the URL of a copy of a database on which `prepare(url)` ran once; `key` names the preparation."""
+        template = self._templates.get((store, key))
+        if template is None:
+            url = self.empty(store)
+            prepare(url)
+            template = url.rpartition("/")[2].partition("?")[0] if store == "postgresql" else url.rpartition("///")[2]
+            self._templates[store, key] = template
+        if store == "sqlite":
+            copy = self._file()
+            shutil.copyfile(template, copy)
+            return f"sqlite+aiosqlite:///{copy}"
+        server = self._postgres()
+        return server.url(server.create(template))
+
+    def discard(self, url: str) -> None:
+        """Remove a database; nobody may use it any more."""
+        if url.startswith("postgresql"):
+            self._postgres().drop(url.partition("@/")[2].partition("?")[0])
+            return
+        file = Path(url.rpartition("///")[2])
+        for suffix in ("", "-wal", "-shm"):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+    def _file(self) -> Path:
+        return self._directory / f"test_{next(self._numbers)}.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Run one PostgreSQL for the whole session."""
+    binaries = _binaries()
+    if binaries is None:
+        reason = "PostgreSQL is missing: apt-get install --no-install-recommends postgresql"
+        if os.environ.get(_ALLOW_NONE) == "1":
+            print(f"SKIPPED on PostgreSQL: {reason}")  # noqa: T201 - a skip must be seen
+            pytest.skip(reason)
+        pytest.fail(reason, pytrace=False)
+    server = start_postgres(binaries)
+    yield server
+    stop_postgres(server)
+
+
+@pytest.fixture(scope="session")
+def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StoreFactory:
+    """Make databases for tests of both stores."""
+
+    def postgres() -> PostgresServer:
+        server = request.getfixturevalue("postgres_server")
+        assert isinstance(server, PostgresServer)
+        return server
+
+    return StoreFactory(tmp_path_factory.mktemp("stores"), postgres)
+
+
+@pytest.fixture(params=STORES)
+def database_url(request: pytest.FixtureRequest, stores: StoreFactory) -> Iterator[str]:
+    """Run the test twice: on an empty SQLite file and on an empty PostgreSQL database."""
+    url = stores.empty(request.param)
+    yield url
+    stores.discard(url)
