@@ -1,0 +1,287 @@
+"""One database, SQLite or PostgreSQL, behind the same five doors.
+
+SQLite has one writer at a time, so writers share one connection and begin with BEGIN IMMEDIATE (a transaction that
+reads first and writes later can otherwise fail with "locked" at once, whatever the busy timeout); readers have
+their own connections on which writing is off. PostgreSQL readers run read only transactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import sqlalchemy.exc
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kit.store.types import dump_json, load_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    import psycopg
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+T = TypeVar("T")
+
+_DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
+_SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_PRIMARY_CODE: Final = 0xFF
+_RETRYABLE_STATES: Final = frozenset({"40001", "40P01"})
+"""PostgreSQL: serialization_failure, deadlock_detected."""
+
+
+class StoreError(Exception):
+    """The store could not do it."""
+
+
+class StoreUrlError(StoreError):
+    """The database URL is not one we can use."""
+
+
+class StoreBusy(StoreError):  # noqa: N818 - reads better as a condition
+    """Others held the store too long; the transaction had no effect and may be tried again."""
+
+
+class Dialect(StrEnum):
+    """The databases we run on."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+
+
+class Synchronous(StrEnum):
+    """When SQLite waits for the disk: FULL loses nothing on power loss, NORMAL may lose the last commits."""
+
+    NORMAL = "NORMAL"
+    FULL = "FULL"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """Sizes and deadlines of a database; the defaults fit a server."""
+
+    synchronous: Synchronous = Synchronous.NORMAL
+    connections: int = 8
+    busy_timeout_s: float = 10.0
+    statement_timeout_s: float = 30.0
+    connect_timeout_s: float = 5.0
+    echo: bool = False
+
+
+def parse_url(url: str) -> tuple[URL, Dialect]:
+    """Return the URL with our async driver.
+
+    Raises:
+        StoreUrlError: it is malformed, another database, or SQLite without a file.
+
+    """
+    try:
+        parsed = make_url(url)
+    except sqlalchemy.exc.ArgumentError as error:
+        message = "the database URL is malformed, expected sqlite:///file or postgresql://user@host/name"
+        raise StoreUrlError(message) from error
+    name = parsed.get_backend_name()
+    if name not in _DRIVERS:
+        message = f"the database must be sqlite or postgresql, not {name}"
+        raise StoreUrlError(message)
+    if name == Dialect.SQLITE and parsed.database in {None, "", ":memory:"}:
+        message = "SQLite needs a file: several connections share the database"
+        raise StoreUrlError(message)
+    return parsed.set(drivername=_DRIVERS[name]), Dialect(name)
+
+
+class Database:
+    """The engines of one database."""
+
+    def __init__(self, url: str, options: StoreOptions | None = None) -> None:
+        """Prepare the engines; nothing connects yet. Raises: StoreUrlError."""
+        self.url, self.dialect = parse_url(url)
+        self.options = options or StoreOptions()
+        if self.dialect is Dialect.SQLITE:
+            self._writer = self._sqlite_engine(connections=1, is_writer=True)
+            self._reader = self._sqlite_engine(connections=self.options.connections, is_writer=False)
+        else:
+            self._writer = self._postgresql_engine()
+            self._reader = self._writer.execution_options(postgresql_readonly=True)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Open a read only transaction; writing in it is an error. Raises: StoreBusy."""
+        with _busy_named():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that commits when the block ends and rolls back when it raises. Raises: StoreBusy.
+
+        Never open a second one inside: on SQLite there is one writer.
+        """
+        with _busy_named():
+            async with self._writer.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """Open an ORM session in a write transaction that commits when the block ends. Raises: StoreBusy."""
+        with _busy_named():
+            async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
+                yield session
+
+    @asynccontextmanager
+    async def read_session(self) -> AsyncIterator[AsyncSession]:
+        """Open an ORM session that cannot write. Raises: StoreBusy."""
+        with _busy_named():
+            async with AsyncSession(self._reader, expire_on_commit=False) as session:
+                yield session
+
+    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]], *, attempts: int = 5) -> T:
+        """Run `work` in a write transaction, again when the store was busy or two transactions collided.
+
+        `work` must have no effect outside the transaction, because it may run several times.
+
+        Raises:
+            StoreBusy: every attempt failed.
+
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                async with self.write() as connection:
+                    return await work(connection)
+            except StoreBusy:
+                if attempt == attempts:
+                    raise
+                await asyncio.sleep(random.uniform(0.0, 0.02 * 2**attempt))  # noqa: S311 - jitter
+        message = "attempts must be at least 1"
+        raise AssertionError(message)
+
+    @asynccontextmanager
+    async def copy_connection(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:  # Any: rows
+        """Open a psycopg connection of its own, for COPY and LISTEN; commits when the block ends.
+
+        Raises:
+            StoreError: the database is not PostgreSQL.
+
+        """
+        self._need_postgresql()
+        import psycopg  # noqa: PLC0415 - not installed where only SQLite is used
+
+        conninfo = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        timeout_s = int(self.options.connect_timeout_s)
+        async with await psycopg.AsyncConnection.connect(conninfo, connect_timeout=timeout_s) as connection:
+            yield connection
+
+    async def driver_connection(self, connection: AsyncConnection) -> psycopg.AsyncConnection[tuple[Any, ...]]:  # Any: rows
+        """Return the psycopg connection under `connection`, for a COPY inside its transaction.
+
+        Raises:
+            StoreError: the database is not PostgreSQL.
+
+        """
+        self._need_postgresql()
+        raw = await connection.get_raw_connection()
+        driver: psycopg.AsyncConnection[tuple[Any, ...]] | None = raw.driver_connection
+        assert driver is not None  # noqa: S101 - a checked-out connection has one
+        return driver
+
+    async def ping(self) -> None:
+        """Prove that the database answers. Raises: StoreBusy, sqlalchemy.exc.DBAPIError."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._writer.dispose()
+        if self._reader.sync_engine.pool is not self._writer.sync_engine.pool:
+            await self._reader.dispose()
+
+    def _need_postgresql(self) -> None:
+        if self.dialect is not Dialect.POSTGRESQL:
+            message = f"this needs PostgreSQL, the database is {self.dialect}"
+            raise StoreError(message)
+
+    def _sqlite_engine(self, *, connections: int, is_writer: bool) -> AsyncEngine:
+        engine = create_async_engine(
+            self.url,
+            echo=self.options.echo,
+            hide_parameters=True,
+            json_serializer=dump_json,
+            json_deserializer=load_json,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=self.options.busy_timeout_s,
+            connect_args={"isolation_level": None, "timeout": self.options.busy_timeout_s},
+        )
+        prepare_sqlite(engine.sync_engine, self.options.synchronous, is_writer=is_writer)
+        return engine
+
+    def _postgresql_engine(self) -> AsyncEngine:
+        milliseconds = int(self.options.statement_timeout_s * 1000)
+        settings = f"-c timezone=UTC -c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000"
+        return create_async_engine(
+            self.url,
+            echo=self.options.echo,
+            hide_parameters=True,
+            json_serializer=dump_json,
+            json_deserializer=load_json,
+            pool_size=self.options.connections,
+            max_overflow=0,
+            pool_timeout=self.options.busy_timeout_s,
+            pool_pre_ping=True,
+            connect_args={"options": settings, "connect_timeout": int(self.options.connect_timeout_s)},
+        )
+
+
+def prepare_sqlite(
+    engine: Engine, synchronous: Synchronous, *, is_writer: bool, foreign_keys: bool = True
+) -> None:
+    """Set what SQLite forgets with every connection, and how its transactions begin."""
+    pragmas = [
+        "journal_mode=WAL",
+        f"synchronous={synchronous}",
+        f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
+        "journal_size_limit=67108864",
+        *(() if is_writer else ("query_only=ON",)),
+    ]
+    begin = "BEGIN IMMEDIATE" if is_writer else "BEGIN"
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+@contextmanager
+def _busy_named() -> Iterator[None]:
+    try:
+        yield
+    except sqlalchemy.exc.TimeoutError as error:
+        message = "no connection became free in time"
+        raise StoreBusy(message) from error
+    except sqlalchemy.exc.DBAPIError as error:
+        if not _is_busy(error.orig):
+            raise
+        message = "the store is busy, the transaction had no effect"
+        raise StoreBusy(message) from error
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None:
+        return code & _PRIMARY_CODE in _SQLITE_BUSY
+    return getattr(error, "sqlstate", None) in _RETRYABLE_STATES

@@ -1,0 +1,7 @@
+"""Fixtures of the kit's tests."""
+
+from __future__ import annotations
+
+from support.stores import database_url, postgres_server, stores
+
+__all__ = ["database_url", "postgres_server", "stores"]
