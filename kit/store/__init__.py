@@ -4,6 +4,8 @@
     await migrate(settings.database_url, "fleet_server:migrations")
     async with db.write() as connection:
         await connection.execute(...)
+
+SQLModel and SQLAlchemy are imported here and in `store.py` modules only.
 """
 
 from kit.store.database import (

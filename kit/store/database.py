@@ -47,7 +47,7 @@ class StoreUrlError(StoreError):
     """The database URL is not one we can use."""
 
 
-class StoreBusy(StoreError):  # noqa: N818 - reads better as a condition
+class StoreBusy(StoreError):
     """Others held the store too long; the transaction had no effect and may be tried again."""
 
 
@@ -87,15 +87,14 @@ def parse_url(url: str) -> tuple[URL, Dialect]:
     try:
         parsed = make_url(url)
     except sqlalchemy.exc.ArgumentError as error:
-        message = "the database URL is malformed, expected sqlite:///file or postgresql://user@host/name"
-        raise StoreUrlError(message) from error
+        raise StoreUrlError(
+            "the database URL is malformed, expected sqlite:///file or postgresql://user@host/name"
+        ) from error
     name = parsed.get_backend_name()
     if name not in _DRIVERS:
-        message = f"the database must be sqlite or postgresql, not {name}"
-        raise StoreUrlError(message)
+        raise StoreUrlError(f"the database must be sqlite or postgresql, not {name}")
     if name == Dialect.SQLITE and parsed.database in {None, "", ":memory:"}:
-        message = "SQLite needs a file: several connections share the database"
-        raise StoreUrlError(message)
+        raise StoreUrlError("SQLite needs a file: several connections share the database")
     return parsed.set(drivername=_DRIVERS[name]), Dialect(name)
 
 
@@ -161,8 +160,7 @@ class Database:
                 if attempt == attempts:
                     raise
                 await asyncio.sleep(random.uniform(0.0, 0.02 * 2**attempt))  # noqa: S311 - jitter
-        message = "attempts must be at least 1"
-        raise AssertionError(message)
+        raise AssertionError("attempts must be at least 1")
 
     @asynccontextmanager
     async def copy_connection(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:  # Any: rows
@@ -180,7 +178,9 @@ class Database:
         async with await psycopg.AsyncConnection.connect(conninfo, connect_timeout=timeout_s) as connection:
             yield connection
 
-    async def driver_connection(self, connection: AsyncConnection) -> psycopg.AsyncConnection[tuple[Any, ...]]:  # Any: rows
+    async def driver_connection(
+        self, connection: AsyncConnection
+    ) -> psycopg.AsyncConnection[tuple[Any, ...]]:  # Any: rows
         """Return the psycopg connection under `connection`, for a COPY inside its transaction.
 
         Raises:
@@ -206,8 +206,7 @@ class Database:
 
     def _need_postgresql(self) -> None:
         if self.dialect is not Dialect.POSTGRESQL:
-            message = f"this needs PostgreSQL, the database is {self.dialect}"
-            raise StoreError(message)
+            raise StoreError(f"this needs PostgreSQL, the database is {self.dialect}")
 
     def _sqlite_engine(self, *, connections: int, is_writer: bool) -> AsyncEngine:
         engine = create_async_engine(
@@ -241,9 +240,7 @@ class Database:
         )
 
 
-def prepare_sqlite(
-    engine: Engine, synchronous: Synchronous, *, is_writer: bool, foreign_keys: bool = True
-) -> None:
+def prepare_sqlite(engine: Engine, synchronous: Synchronous, *, is_writer: bool, foreign_keys: bool = True) -> None:
     """Set what SQLite forgets with every connection, and how its transactions begin."""
     pragmas = [
         "journal_mode=WAL",
@@ -271,13 +268,11 @@ def _busy_named() -> Iterator[None]:
     try:
         yield
     except sqlalchemy.exc.TimeoutError as error:
-        message = "no connection became free in time"
-        raise StoreBusy(message) from error
+        raise StoreBusy("no connection became free in time") from error
     except sqlalchemy.exc.DBAPIError as error:
         if not _is_busy(error.orig):
             raise
-        message = "the store is busy, the transaction had no effect"
-        raise StoreBusy(message) from error
+        raise StoreBusy("the store is busy, the transaction had no effect") from error
 
 
 def _is_busy(error: BaseException | None) -> bool:

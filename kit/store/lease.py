@@ -28,7 +28,7 @@ class _Clock(Protocol):
     def utc(self) -> datetime: ...
 
 
-class LeaseLost(StoreError):  # noqa: N818 - reads better as a condition
+class LeaseLost(StoreError):
     """Another process holds the lease now; whatever was under way must not be committed."""
 
 
@@ -75,9 +75,7 @@ class Leases:
         statement = (
             update(self._table)
             .where(row.name == name, or_(row.holder == holder, row.expires_at <= now))
-            .values(
-                holder=holder, expires_at=expires_at, version=case((is_own, row.version), else_=row.version + 1)
-            )
+            .values(holder=holder, expires_at=expires_at, version=case((is_own, row.version), else_=row.version + 1))
             .returning(row.version)
         )
         async with self._database.write() as connection:
@@ -116,9 +114,7 @@ class Leases:
         row = self._table.c
         return (row.name == lease.name, row.holder == lease.holder, row.version == lease.version)
 
-    async def _first(
-        self, connection: AsyncConnection, name: str, holder: str, expires_at: datetime
-    ) -> int | None:
+    async def _first(self, connection: AsyncConnection, name: str, holder: str, expires_at: datetime) -> int | None:
         """Create the row when there is none; None when it is there, or another process creates it just now."""
         insert = postgresql.insert if self._database.dialect is Dialect.POSTGRESQL else sqlite.insert
         values = {"name": name, "holder": holder, "version": 1, "expires_at": expires_at}

@@ -51,8 +51,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.utcoffset() is None:
-            message = "a time without a zone cannot be stored: use an aware datetime"
-            raise ValueError(message)
+            raise ValueError("a time without a zone cannot be stored: use an aware datetime")
         moment = value.astimezone(UTC)
         return moment if dialect.name == "postgresql" else moment.replace(tzinfo=None)
 
@@ -71,9 +70,7 @@ class Json(TypeDecorator[Any]):  # Any: a JSON document
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:  # Any: as SQLAlchemy declares it
         """Choose the column type."""
-        kind: TypeEngine[Any] = (
-            JSONB(none_as_null=True) if dialect.name == "postgresql" else JSON(none_as_null=True)
-        )
+        kind: TypeEngine[Any] = JSONB(none_as_null=True) if dialect.name == "postgresql" else JSON(none_as_null=True)
         return dialect.type_descriptor(kind)
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:  # noqa: ANN401 - as SQLAlchemy declares it
@@ -90,8 +87,7 @@ def dump_json(value: object) -> str:
     """Serialise a document for a Json column. Raises: ValueError for NaN, infinities and NUL characters."""
     text = _dumps(value)
     if _NUL.search(text):
-        message = "a NUL character cannot be stored in a JSON column"
-        raise ValueError(message)
+        raise ValueError("a NUL character cannot be stored in a JSON column")
     return text
 
 

@@ -96,11 +96,11 @@ class Api(Generic[P]):
         for operation in self.operations:
             place = (operation.method, operation.path)
             if operation.id in ids or place in places:
-                message = f"{operation.id}: {operation.method} {operation.path} is declared twice"
-                raise RouteError(message)
+                raise RouteError(f"{operation.id}: {operation.method} {operation.path} is declared twice")
             if operation.options.permission is not None and self._hooks.authenticate is None:
-                message = f"{operation.id}: needs {operation.options.permission}, but the API has no `authenticate`"
-                raise RouteError(message)
+                raise RouteError(
+                    f"{operation.id}: needs {operation.options.permission}, but the API has no `authenticate`"
+                )
             ids.add(operation.id)
             places.add(place)
 
@@ -207,7 +207,7 @@ class _Endpoint(Generic[P]):
         try:
             if audit is not None:
                 await audit(entry)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer must not claim success
             return problem_response(incident(error, operation=f"{self._operation.id} audit"), request.get(REQUEST_ID))
         return response
 

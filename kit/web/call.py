@@ -69,8 +69,7 @@ class Call(Generic[P]):
     def principal(self) -> P:
         """The caller; only for routes with a permission."""
         if self._principal is None:
-            message = "a public route has no principal"
-            raise AssertionError(message)
+            raise AssertionError("a public route has no principal")
         return self._principal
 
     @property

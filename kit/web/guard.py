@@ -105,7 +105,11 @@ class Guard:
         if not request.raw_path.startswith("/"):
             raise Problem(400, "target_invalid", "The request target must be a path", closes=True)
         protocol = request.protocol
-        if isinstance(protocol, GuardedHandler) and protocol.has_long_head and head_bytes(request) > self.limits.head_bytes:
+        if (
+            isinstance(protocol, GuardedHandler)
+            and protocol.has_long_head
+            and head_bytes(request) > self.limits.head_bytes
+        ):
             raise Problem(431, "head_too_large", "The request head is too large", closes=True)
 
     def _check_page(self, request: web.Request, *, is_unsafe: bool) -> None:
@@ -128,7 +132,11 @@ class Guard:
             request.content_type not in self.settings.body_types or (request.charset or "utf-8").lower() != "utf-8"
         ):
             raise Problem(
-                415, "content_type_refused", "The body must be JSON", extra={"accepted": sorted(self.settings.body_types)}, closes=True
+                415,
+                "content_type_refused",
+                "The body must be JSON",
+                extra={"accepted": sorted(self.settings.body_types)},
+                closes=True,
             )
         if "Content-Encoding" in headers:
             raise Problem(415, "content_encoding_refused", "The body must not be compressed", closes=True)
@@ -164,9 +172,7 @@ class Guard:
             return given
         return f"{self._prefix}-{next(self._numbers):08x}"
 
-    async def _before_body_deadline(
-        self, request: web.Request, handler: _Handler
-    ) -> web.StreamResponse:
+    async def _before_body_deadline(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Run the handler, but give up when the body has not arrived in time; the handler itself may take longer."""
         loop = asyncio.get_running_loop()
 

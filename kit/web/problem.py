@@ -39,10 +39,10 @@ _QUOTING: Final[Mapping[str, str]] = {
 _ERRORS_MAX: Final = 20
 
 
-class Problem(Exception):  # noqa: N818 - the RFC's own word
+class Problem(Exception):
     """An expected failure with a stable code, shown to the client."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the members of the RFC
         self,
         status: int,
         code: str,

@@ -157,8 +157,7 @@ class GuardedHandler(web.RequestHandler):
         """Answer what the parser refused, or what escaped every handler, without repeating any of it."""
         del message  # quotes the input
         if request.writer.output_size > 0:
-            text = "the response has started, no other can follow"
-            raise ConnectionError(text)
+            raise ConnectionError("the response has started, no other can follow")
         if status >= _SERVER_ERROR and exc is not None:
             problem = incident(exc)
         else:

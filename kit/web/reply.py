@@ -35,8 +35,7 @@ async def render(operation: Operation, value: object, call: Call[Any]) -> web.St
     elif isinstance(value, web.StreamResponse):
         return value
     else:
-        message = f"{operation.id} returned {type(value).__name__}, declared is {operation.result}"
-        raise TypeError(message)
+        raise TypeError(f"{operation.id} returned {type(value).__name__}, declared is {operation.result}")
     for cookie in call.cookies:
         _set_cookie(response, cookie)
     return response
@@ -69,8 +68,7 @@ class PacedFile(web.FileResponse):
         except TimeoutError:
             if transport is not None:
                 transport.abort()
-            message = "the client reads too slowly"
-            raise ConnectionResetError(message) from None
+            raise ConnectionResetError("the client reads too slowly") from None
 
 
 def _set_cookie(response: web.StreamResponse, cookie: Cookie) -> None:

@@ -149,20 +149,18 @@ class Routes:
 def _read(tag: str, method: str, path: str, options: RouteOptions, handler: Handler) -> Operation:
     where = f"{method} {path} ({getattr(handler, '__qualname__', handler)})"
     if not _PATH.fullmatch(path):
-        message = f"{where}: a path is /segments of letters, digits, ._~- or {{name}}"
-        raise RouteError(message)
+        raise RouteError(f"{where}: a path is /segments of letters, digits, ._~- or {{name}}")
     if options.permission == "":
-        message = f"{where}: permission is a name, or None for a public route"
-        raise RouteError(message)
+        raise RouteError(f"{where}: permission is a name, or None for a public route")
     hints = _hints(where, handler)
     parameters = _parameters(where, handler, hints)
     names = tuple(_PATH_NAME.findall(path))
     if set(names) != set(parameters) - set(_RESERVED) or len(set(names)) != len(names):
-        message = f"{where}: the path has {sorted(names)}, the handler {sorted(set(parameters) - set(_RESERVED))}"
-        raise RouteError(message)
+        raise RouteError(
+            f"{where}: the path has {sorted(names)}, the handler {sorted(set(parameters) - set(_RESERVED))}"
+        )
     if "body" in parameters and method == "GET":
-        message = f"{where}: a GET has no body"
-        raise RouteError(message)
+        raise RouteError(f"{where}: a GET has no body")
     body = hints.get("body") if "body" in parameters else None
     kind, adapter = _result(where, hints.get("return", inspect.Parameter.empty))
     return Operation(
@@ -184,52 +182,49 @@ def _read(tag: str, method: str, path: str, options: RouteOptions, handler: Hand
 
 def _hints(where: str, handler: Handler) -> dict[str, Any]:
     if not inspect.iscoroutinefunction(handler):
-        message = f"{where}: a handler is an async function"
-        raise RouteError(message)
+        raise RouteError(f"{where}: a handler is an async function")
     try:
         return get_type_hints(handler, include_extras=True)
     except NameError as unknown:
-        message = f"{where}: {unknown}; annotations are read at run time, so import the type outside TYPE_CHECKING"
-        raise RouteError(message) from unknown
+        raise RouteError(
+            f"{where}: {unknown}; annotations are read at run time, so import the type outside TYPE_CHECKING"
+        ) from unknown
 
 
 def _parameters(where: str, handler: Handler, hints: Mapping[str, Any]) -> list[str]:
     names = list(inspect.signature(handler).parameters)
     first = hints.get(names[0]) if names else None
     if not (first is Call or get_origin(first) is Call):
-        message = f"{where}: the first parameter is `call: Call`"
-        raise RouteError(message)
+        raise RouteError(f"{where}: the first parameter is `call: Call`")
     for name in names[1:]:
         if name not in hints:
-            message = f"{where}: parameter {name} has no annotation"
-            raise RouteError(message)
+            raise RouteError(f"{where}: parameter {name} has no annotation")
     return names[1:]
 
 
 def _path_parameter(where: str, name: str, annotation: Any) -> PathParameter:  # noqa: ANN401 - an annotation
     bare = get_args(annotation)[0] if get_origin(annotation) is not None else annotation
     if bare not in _PATH_TYPES and not (isinstance(bare, type) and issubclass(bare, Enum)):
-        message = f"{where}: path parameter {name} is {bare}, but must be str, int, bool or an enumeration"
-        raise RouteError(message)
+        raise RouteError(f"{where}: path parameter {name} is {bare}, but must be str, int, bool or an enumeration")
     return PathParameter(name, annotation, None if annotation is str else TypeAdapter(annotation))
 
 
 def _query(where: str, annotation: Any) -> QueryModel:  # noqa: ANN401 - an annotation
     if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-        message = f"{where}: query is {annotation}, but must be a pydantic model"
-        raise RouteError(message)
+        raise RouteError(f"{where}: query is {annotation}, but must be a pydantic model")
     lists = frozenset(
         item.alias or name
         for name, item in annotation.model_fields.items()
-        if any(get_origin(part) in {list, tuple, set, frozenset} for part in (item.annotation, *get_args(item.annotation)))
+        if any(
+            get_origin(part) in {list, tuple, set, frozenset} for part in (item.annotation, *get_args(item.annotation))
+        )
     )
     return QueryModel(annotation, TypeAdapter(annotation), lists)
 
 
 def _result(where: str, annotation: Any) -> tuple[Result, TypeAdapter[Any] | None]:  # noqa: ANN401 - an annotation
     if annotation is inspect.Parameter.empty:
-        message = f"{where}: the return type is missing"
-        raise RouteError(message)
+        raise RouteError(f"{where}: the return type is missing")
     if annotation is NoneType:
         return Result.EMPTY, None
     if annotation is FileBody:

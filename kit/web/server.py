@@ -59,8 +59,7 @@ class HttpServer:
     def port(self) -> int:
         """The port it listens on, once started."""
         if self._port is None:
-            message = f"{self.name} has not started"
-            raise AssertionError(message)
+            raise AssertionError(f"{self.name} has not started")
         return self._port
 
     @property

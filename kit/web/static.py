@@ -30,7 +30,12 @@ STRICT_CSP: Final = (
 _HASHED: Final = re.compile(r"assets/(.*/)?[^/]+-[A-Za-z0-9_-]{8,}\.\w+")
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 _REVALIDATE: Final = "no-cache"
-_TYPES: Final = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".webmanifest": "application/manifest+json"}
+_TYPES: Final = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+}
 
 
 class StaticSiteError(Exception):
@@ -66,8 +71,7 @@ class _Site:
     def __init__(self, dist: Path, csp: str) -> None:
         self._files = _listing(dist, csp)
         if "index.html" not in self._files:
-            message = f"{dist} has no index.html: build the web application first"
-            raise StaticSiteError(message)
+            raise StaticSiteError(f"{dist} has no index.html: build the web application first")
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer with the file, or the application's page for a path of its router."""

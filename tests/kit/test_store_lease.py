@@ -132,10 +132,14 @@ async def test_a_fenced_write_of_a_late_holder_is_rolled_back(
     old = await _take(first, "a")
     clock.advance(_TTL_S + 1)
     new = await _take(second, "b")
-    with pytest.raises(LeaseLost):
+
+    async def late_write() -> None:
         async with db.write() as connection:
             await connection.execute(insert(_WORK).values(version=old.version))
             await first.fence(connection, old)
+
+    with pytest.raises(LeaseLost):
+        await late_write()
     async with db.write() as connection:
         await second.fence(connection, new)
         await connection.execute(insert(_WORK).values(version=new.version))
@@ -149,13 +153,13 @@ async def test_nobody_takes_the_lease_while_a_fenced_transaction_is_open(
     first, second, db = holders
     old = await _take(first, "a")
     clock.advance(_TTL_S + 1)
-    async with db.write() as connection:
+    async with asyncio.TaskGroup() as group, db.write() as connection:
         await first.fence(connection, old)
-        rival = asyncio.create_task(second.acquire("duties", "b", _TTL_S), name="rival")
+        rival = group.create_task(second.acquire("duties", "b", _TTL_S))
         done, _ = await asyncio.wait({rival}, timeout=0.2)
         assert not done, "the rival must wait for the end of the transaction"
         await connection.execute(insert(_WORK).values(version=old.version))
-    taken = await rival
+    taken = rival.result()
     assert taken is not None
     assert taken.version == old.version + 1
 

@@ -210,7 +210,9 @@ async def test_a_database_of_a_newer_release_is_refused(package: Path, database_
 
 async def test_a_model_without_migration_is_found(package: Path, database_url: str) -> None:
     models = package / "models.py"
-    models.write_text(models.read_text().replace('Column("facts", Json)', 'Column("facts", Json), Column("x", Integer)'))
+    models.write_text(
+        models.read_text().replace('Column("facts", Json)', 'Column("facts", Json), Column("x", Integer)')
+    )
     await migrate(database_url, _WHERE)
     with pytest.raises(SchemaDrift, match="'x'"):
         await check(database_url, _WHERE)
