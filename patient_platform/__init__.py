@@ -1,0 +1,1 @@
+"""Patients, appointments, payments and reports; this release has only the entry point."""
