@@ -49,9 +49,7 @@ class DeviceThread:
         """Whether calls are still taken."""
         return self._usable
 
-    async def call(
-        self, work: Callable[..., T], *arguments: object, timeout_s: float
-    ) -> T:
+    async def call(self, work: Callable[..., T], *arguments: object, timeout_s: float) -> T:
         """Run `work(*arguments)` in the thread and return its result; its exceptions come through.
 
         A caller that is cancelled leaves the call running: its result is dropped, the thread stays usable.

@@ -40,9 +40,7 @@ class SystemClock:
 class ManualClock:
     """A clock that stands still until told otherwise."""
 
-    def __init__(
-        self, start: datetime | None = None, monotonic_s: float = 1_000.0
-    ) -> None:
+    def __init__(self, start: datetime | None = None, monotonic_s: float = 1_000.0) -> None:
         self._utc = start if start is not None else datetime(2026, 1, 1, tzinfo=UTC)
         if self._utc.tzinfo is None:
             raise ValueError("the start of a clock needs a time zone")
@@ -98,11 +96,7 @@ class ServerTime:
 
     def now(self) -> datetime:
         """Server time when known, the own wall clock until then."""
-        return (
-            self._clock.utc()
-            if self._server_utc is None
-            else self._carried(self._server_utc)
-        )
+        return self._clock.utc() if self._server_utc is None else self._carried(self._server_utc)
 
     def _carried(self, server_utc: datetime) -> datetime:
         return server_utc + timedelta(seconds=self._clock.monotonic() - self._heard_s)
@@ -118,10 +112,7 @@ class _UlidSource:
         milliseconds = int(clock.utc().timestamp() * 1_000)
         number = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
         self._last = number if number > self._last else self._last + 1
-        return "".join(
-            _CROCKFORD[self._last >> shift & 0x1F]
-            for shift in range((_ULID_CHARACTERS - 1) * 5, -1, -5)
-        )
+        return "".join(_CROCKFORD[self._last >> shift & 0x1F] for shift in range((_ULID_CHARACTERS - 1) * 5, -1, -5))
 
 
 _ULIDS = _UlidSource()

@@ -56,9 +56,7 @@ _RESIDENT: Final = re.compile(
 _RESIDENT_OLD: Final = re.compile(
     r"(?<![0-9A-Za-z.])[1-9]\d{7}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}(?![0-9A-Za-z.])"
 )
-_PHONE: Final = re.compile(
-    r"(?<![0-9A-Za-z.])(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![0-9A-Za-z.])"
-)
+_PHONE: Final = re.compile(r"(?<![0-9A-Za-z.])(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![0-9A-Za-z.])")
 _CARD: Final = re.compile(r"(?<![0-9A-Za-z.])\d(?:[ -]?\d){12,18}(?![0-9A-Za-z.])")
 _DIGIT_RUN: Final = re.compile(r"\d[\d -]{9}")
 _LUHN_DOUBLE_LIMIT: Final = 9
@@ -81,26 +79,18 @@ def mask_text(text: str) -> str:
         return text
     for pattern in (_RESIDENT, _RESIDENT_OLD):
         text = pattern.sub(MASK, text)
-    text = _CARD.sub(
-        lambda found: MASK if _passes_luhn(found.group()) else found.group(), text
-    )
+    text = _CARD.sub(lambda found: MASK if _passes_luhn(found.group()) else found.group(), text)
     return _PHONE.sub(MASK, text)
 
 
 def _masked(key: str, value: object) -> object:
     lower = key.lower()
-    if lower not in _SAFE_KEYS and (
-        lower in _SECRET_KEYS or any(word in lower for word in _SECRET_WORDS)
-    ):
+    if lower not in _SAFE_KEYS and (lower in _SECRET_KEYS or any(word in lower for word in _SECRET_WORDS)):
         return MASK
     if isinstance(value, str):
         return mask_text(value)
     if isinstance(value, int | float | bool) or value is None:
-        return (
-            value
-            if not isinstance(value, int) or isinstance(value, bool)
-            else _masked_number(value)
-        )
+        return value if not isinstance(value, int) or isinstance(value, bool) else _masked_number(value)
     if isinstance(value, Mapping):
         return {inner: _masked(str(inner), item) for inner, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -116,13 +106,9 @@ def _masked_number(value: int) -> int | str:
 def _passes_luhn(text: str) -> bool:
     """ISO/IEC 7812-1, annex B."""
     total = 0
-    for place, digit in enumerate(
-        reversed([int(character) for character in text if character.isdigit()])
-    ):
+    for place, digit in enumerate(reversed([int(character) for character in text if character.isdigit()])):
         doubled = digit * 2 if place % 2 else digit
-        total += (
-            doubled - _LUHN_DOUBLE_LIMIT if doubled > _LUHN_DOUBLE_LIMIT else doubled
-        )
+        total += doubled - _LUHN_DOUBLE_LIMIT if doubled > _LUHN_DOUBLE_LIMIT else doubled
     return total % 10 == 0
 
 
@@ -152,9 +138,7 @@ def configure(
         redact,
     ]
     renderer: Any = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if json
-        else structlog.dev.ConsoleRenderer(colors=False)
+        structlog.processors.JSONRenderer(ensure_ascii=False) if json else structlog.dev.ConsoleRenderer(colors=False)
     )
     structlog.configure(
         processors=[*shared, renderer],

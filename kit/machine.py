@@ -10,13 +10,11 @@ S = TypeVar("S", bound=StrEnum)
 E = TypeVar("E", bound=StrEnum)
 
 
-class IllegalTransition(Exception):  # noqa: N818 - names the condition, like LookupError's kin
+class IllegalTransition(Exception):
     """The table has no row for this pair; the text names both."""
 
     def __init__(self, state: StrEnum, event: StrEnum) -> None:
-        super().__init__(
-            f"{type(state).__name__} {state.value!r} has no transition for {event.value!r}"
-        )
+        super().__init__(f"{type(state).__name__} {state.value!r} has no transition for {event.value!r}")
         self.state = state
         self.event = event
 
@@ -46,8 +44,5 @@ def pairs(states: type[S], events: type[E]) -> Iterator[tuple[S, E]]:
 def mermaid(table: Mapping[tuple[S, E], S], initial: S) -> str:
     """The table as a Mermaid state diagram, in the table's order."""
     lines = ["stateDiagram-v2", f"    [*] --> {initial.value}"]
-    lines += [
-        f"    {state.value} --> {after.value}: {event.value}"
-        for (state, event), after in table.items()
-    ]
+    lines += [f"    {state.value} --> {after.value}: {event.value}" for (state, event), after in table.items()]
     return "\n".join(lines) + "\n"

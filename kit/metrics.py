@@ -101,13 +101,9 @@ class Metrics:
     def _declare(self, spec: MetricSpec) -> None:
         match spec.kind:
             case Kind.COUNTER:
-                self._counters[spec.name] = Counter(
-                    spec.name, spec.text, spec.labels, registry=self._registry
-                )
+                self._counters[spec.name] = Counter(spec.name, spec.text, spec.labels, registry=self._registry)
             case Kind.GAUGE:
-                self._gauges[spec.name] = Gauge(
-                    spec.name, spec.text, spec.labels, registry=self._registry
-                )
+                self._gauges[spec.name] = Gauge(spec.name, spec.text, spec.labels, registry=self._registry)
             case Kind.HISTOGRAM:
                 self._histograms[spec.name] = Histogram(
                     spec.name,

@@ -41,28 +41,20 @@ class SecretFile:
         try:
             facts = self.path.stat()
             if stat.S_IMODE(facts.st_mode) & 0o077:
-                raise SettingsError(
-                    f"{self.path} may be read by others: run chmod 600 on it"
-                )
+                raise SettingsError(f"{self.path} may be read by others: run chmod 600 on it")
             if facts.st_size > _SECRET_LIMIT_BYTES:
                 raise SettingsError(f"{self.path} is too large for a secret")
             return self.path.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise SettingsError(
-                f"{self.path} cannot be read: {error.strerror}"
-            ) from error
+            raise SettingsError(f"{self.path} cannot be read: {error.strerror}") from error
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: object, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """How pydantic makes one: from a path, kept when it is one already."""
         return core_schema.no_info_after_validator_function(
-            lambda path: cls(path),
+            cls,
             handler(Path),
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: str(value.path)
-            ),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: str(value.path)),
         )
 
 
@@ -93,12 +85,8 @@ def load(
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problems = error.errors(
-            include_input=False, include_url=False, include_context=False
-        )
-        raise SettingsError(
-            "; ".join(_explain(item, file, origins) for item in problems)
-        ) from None
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        raise SettingsError("; ".join(_explain(item, file, origins) for item in problems)) from None
 
 
 def _read_file(file: Path | None) -> dict[str, Any]:
@@ -144,17 +132,9 @@ def _put(document: dict[str, Any], keys: list[str], value: object, name: str) ->
 def _explain(item: ErrorDetails, file: Path | None, origins: Mapping[str, str]) -> str:
     dotted = ".".join(str(part) for part in item["loc"])
     origin = next(
-        (
-            name
-            for key, name in origins.items()
-            if dotted == key or dotted.startswith(f"{key}.")
-        ),
+        (name for key, name in origins.items() if dotted == key or dotted.startswith(f"{key}.")),
         None,
     )
-    where = (
-        origin
-        if origin is not None
-        else f"{file if file is not None else 'settings'}: {dotted}"
-    )
+    where = origin if origin is not None else f"{file if file is not None else 'settings'}: {dotted}"
     what = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
     return f"{where}: {what}"

@@ -39,9 +39,7 @@ class Service(Protocol):
 class Backoff:
     """Full jitter: a random wait between 0 and a ceiling that doubles up to `cap_s`."""
 
-    def __init__(
-        self, *, base_s: float, cap_s: float, rng: random.Random | None = None
-    ) -> None:
+    def __init__(self, *, base_s: float, cap_s: float, rng: random.Random | None = None) -> None:
         self._base_s = base_s
         self._cap_s = cap_s
         self._rng = rng if rng is not None else random.Random()  # noqa: S311 - jitter, not cryptography
@@ -58,9 +56,7 @@ class Backoff:
         self._tries = 0
 
 
-def spawn(
-    group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str
-) -> asyncio.Task[T]:
+def spawn(group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     """Start a named task in a group."""
     return group.create_task(work, name=name)
 
@@ -85,9 +81,7 @@ class Supervised:
         self.failures = 0
         self.last_error: str | None = None
         self._run = run
-        self._backoff = (
-            backoff if backoff is not None else Backoff(base_s=1.0, cap_s=60.0)
-        )
+        self._backoff = backoff if backoff is not None else Backoff(base_s=1.0, cap_s=60.0)
         self._clock = clock if clock is not None else SystemClock()
         self._steady_s = steady_s
 
@@ -158,9 +152,7 @@ class SdNotifier:
     def _send(self, text: str) -> None:
         if not self._address:
             return
-        with socket.socket(
-            socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
-        ) as link:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
             try:
                 link.sendto(text.encode(), self._address)
             except OSError as error:
@@ -210,9 +202,7 @@ def _on_signals(stopping: asyncio.Event) -> Callable[[], None]:
         for number in caught:
             loop.add_signal_handler(number, asked, number)
     except (ValueError, RuntimeError):
-        return lambda: (
-            None
-        )  # not in the main thread: the owner of the process handles signals
+        return lambda: None  # not in the main thread: the owner of the process handles signals
 
     def restore() -> None:
         for number in caught:

@@ -3,3 +3,5 @@
 pydantic and the standard library only, no I/O. Messages are append-only within wire version 1:
 a field may be added with a default, never removed or retyped (`tests/golden/wire` judges).
 """
+
+__version__ = "0.1.0"

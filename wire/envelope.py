@@ -39,7 +39,9 @@ ComponentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
 class WireModel(BaseModel):
     """A message or a part of one: immutable, unknown fields ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True, ser_json_inf_nan="null", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", defer_build=True, ser_json_inf_nan="null", allow_inf_nan=False
+    )
 
 
 class WireMessage(WireModel):
@@ -96,7 +98,9 @@ def _explain(error: ValidationError, payload: bytes) -> WireError:
         return WireError(WireFault.NOT_JSON, "the payload is not a JSON document")
     version = document.get("v", WIRE_VERSION) if isinstance(document, dict) else WIRE_VERSION
     if isinstance(version, int) and version > WIRE_VERSION:
-        return WireError(WireFault.UNSUPPORTED_VERSION, f"wire version {version}, this side speaks up to {WIRE_VERSION}")
+        return WireError(
+            WireFault.UNSUPPORTED_VERSION, f"wire version {version}, this side speaks up to {WIRE_VERSION}"
+        )
     problems = [
         f"{'.'.join(str(part) for part in item['loc'])}: {item['type']}"
         for item in error.errors(include_input=False, include_url=False, include_context=False)[:5]

@@ -83,7 +83,7 @@ class FaultFacts:
     patient_key: str | None = None
 
 
-def _facts(  # noqa: PLR0913 - a row of the table below, written once per code
+def _facts(  # noqa: PLR0913, PLR0917 - a row of the table below, written once per code
     severity: Severity, retry: Retry, zh: str, en: str, remedy_zh: str, remedy_en: str, patient_key: str | None = None
 ) -> FaultFacts:
     return FaultFacts(severity, retry, zh, en, remedy_zh, remedy_en, patient_key)

@@ -44,15 +44,15 @@ class MqttError(Exception):
     """Something with the broker went wrong."""
 
 
-class NotConnected(MqttError):  # noqa: N818 - a condition
+class NotConnected(MqttError):
     """There is no connection, or it ended before the broker answered; whether it has the message is unknown."""
 
 
-class PublishTimeout(MqttError):  # noqa: N818 - a condition
+class PublishTimeout(MqttError):
     """The broker did not acknowledge in time; whether it has the message is unknown."""
 
 
-class ConnectRefused(MqttError):  # noqa: N818 - a condition
+class ConnectRefused(MqttError):
     """The broker refused the connection or a subscription; carries the MQTT 5 reason code."""
 
     def __init__(self, reason_code: int, reason: str) -> None:
@@ -60,7 +60,7 @@ class ConnectRefused(MqttError):  # noqa: N818 - a condition
         self.reason_code = reason_code
 
 
-class PublishRefused(MqttError):  # noqa: N818 - a condition
+class PublishRefused(MqttError):
     """The broker acknowledged with a failure; carries the MQTT 5 reason code."""
 
     def __init__(self, topic: str, reason_code: int, reason: str) -> None:
@@ -175,7 +175,7 @@ class MqttClient:
                 failing = True
             await self._pause(self._backoff.next_s())
 
-    async def publish(  # noqa: PLR0913 - the fields of a message
+    async def publish(
         self,
         topic: str,
         payload: bytes,

@@ -177,25 +177,14 @@ def _packet(kind: PacketType, flags: int, body: bytes) -> bytes:
 def encode_connect(connect: Connect) -> bytes:
     """A CONNECT packet."""
     will = connect.will
-    flags = (0x02 if connect.clean_start else 0) | (
-        0x04 | will.qos << 3 | (0x20 if will.retain else 0) if will else 0
-    )
-    properties = bytes(
-        (PropertyId.SESSION_EXPIRY_S,)
-    ) + connect.session_expiry_s.to_bytes(4)
-    properties += bytes(
-        (PropertyId.RECEIVE_MAXIMUM,)
-    ) + connect.receive_maximum.to_bytes(2)
+    flags = (0x02 if connect.clean_start else 0) | (0x04 | will.qos << 3 | (0x20 if will.retain else 0) if will else 0)
+    properties = bytes((PropertyId.SESSION_EXPIRY_S,)) + connect.session_expiry_s.to_bytes(4)
+    properties += bytes((PropertyId.RECEIVE_MAXIMUM,)) + connect.receive_maximum.to_bytes(2)
     body = b"\x00\x04MQTT\x05" + bytes((flags,)) + connect.keepalive_s.to_bytes(2)
     body += _variable(len(properties)) + properties + _string(connect.client_id)
     if will is not None:
         will_properties = bytes((PropertyId.WILL_DELAY_S,)) + will.delay_s.to_bytes(4)
-        body += (
-            _variable(len(will_properties))
-            + will_properties
-            + _string(will.topic)
-            + _binary(will.payload)
-        )
+        body += _variable(len(will_properties)) + will_properties + _string(will.topic) + _binary(will.payload)
     return _packet(PacketType.CONNECT, 0, body)
 
 
@@ -218,11 +207,7 @@ def encode_puback(packet_id: int) -> bytes:
 
 def encode_subscribe(packet_id: int, filters: Sequence[tuple[str, int]]) -> bytes:
     """A SUBSCRIBE packet for (filter, QoS) pairs."""
-    body = (
-        packet_id.to_bytes(2)
-        + b"\x00"
-        + b"".join(_string(name) + bytes((qos,)) for name, qos in filters)
-    )
+    body = packet_id.to_bytes(2) + b"\x00" + b"".join(_string(name) + bytes((qos,)) for name, qos in filters)
     return _packet(PacketType.SUBSCRIBE, 2, body)
 
 
@@ -374,9 +359,7 @@ class Decoder:
             length |= (byte & 0x7F) << 7 * index
             if not byte & 0x80:
                 if length > self._limit_bytes:
-                    raise CodecError(
-                        f"a packet of {length} bytes, at most {self._limit_bytes} are taken"
-                    )
+                    raise CodecError(f"a packet of {length} bytes, at most {self._limit_bytes} are taken")
                 end = position + 1 + length
                 return (position + 1, end) if end <= len(buffer) else None
         raise CodecError("a remaining length of more than four bytes")

@@ -73,9 +73,7 @@ def _fail(future: asyncio.Future[T], error: Exception) -> None:
 class MqttConnection(asyncio.Protocol):
     """Speaks for one client id; `on_message` and `on_closed` are called from the event loop."""
 
-    def __init__(
-        self, on_message: Callable[[Publish], None], on_closed: Callable[[], None]
-    ) -> None:
+    def __init__(self, on_message: Callable[[Publish], None], on_closed: Callable[[], None]) -> None:
         self._on_message = on_message
         self._on_closed = on_closed
         self._decoder = Decoder()
@@ -130,9 +128,7 @@ class MqttConnection(asyncio.Protocol):
             raise Refused(connack.reason)
         self._keepalive_s = connect.keepalive_s
         if self._keepalive_s:
-            self._ping = self._loop.call_later(
-                self._keepalive_s * 0.75, self._send_ping
-            )
+            self._ping = self._loop.call_later(self._keepalive_s * 0.75, self._send_ping)
 
     @property
     def is_open(self) -> bool:
@@ -164,11 +160,7 @@ class MqttConnection(asyncio.Protocol):
             Closed: the connection ended first; whether the broker has the message is unknown.
         """
         packet_id, answer = self._expect()
-        self._write(
-            encode_publish(
-                Publish(topic, payload, qos=1, retain=retain, packet_id=packet_id)
-            )
-        )
+        self._write(encode_publish(Publish(topic, payload, qos=1, retain=retain, packet_id=packet_id)))
         return (await answer)[0]
 
     async def subscribe(self, *filters: tuple[str, int]) -> tuple[int, ...]:
@@ -195,7 +187,8 @@ class MqttConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a stream connection has a stream transport")
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -215,11 +208,7 @@ class MqttConnection(asyncio.Protocol):
         """Part of asyncio.Protocol."""
         if self._ping is not None:
             self._ping.cancel()
-        closed = Closed(
-            "the connection ended"
-            if exc is None
-            else f"the connection ended: {type(exc).__name__}"
-        )
+        closed = Closed("the connection ended" if exc is None else f"the connection ended: {type(exc).__name__}")
         _fail(self._connack, closed)
         for answer in self._waiting.values():
             _fail(answer, closed)
@@ -260,9 +249,7 @@ class MqttConnection(asyncio.Protocol):
     def _send_ping(self) -> None:
         if self.is_open:
             self._write(PINGREQ)
-            self._ping = self._loop.call_later(
-                self._keepalive_s * 0.75, self._send_ping
-            )
+            self._ping = self._loop.call_later(self._keepalive_s * 0.75, self._send_ping)
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
