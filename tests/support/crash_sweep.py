@@ -172,13 +172,13 @@ class SweepReport:
             return f"SKIPPED crash sweep ({self.fault}): {self.skipped}"
         each_ms = 1_000 * self.seconds / max(1, self.points + self.double_points)
         calls = ", ".join(f"{call} {count}" for call, count in self.points_by_call.items())
-        lines = [
+        head = (
             f"crash sweep ({self.fault}): {self.points} points + {self.double_points} double, "
             f"{len(self.violations)} violations, {self.seconds:.1f} s ({each_ms:.0f} ms a point), "
             f"{self.threads} thread(s) change the state; {calls}"
-        ]
+        )
         shown = self.violations[:20]
-        lines += [f"  ! {violation}" for violation in shown]
+        lines = [head, *(f"  ! {violation}" for violation in shown)]
         lines += [f"  … {len(self.violations) - len(shown)} more"] if len(self.violations) > len(shown) else []
         return "\n".join(lines)
 
@@ -398,7 +398,7 @@ def _directory(given: Path | None) -> Iterator[Path]:
     if given is not None:
         yield given
         return
-    memory = Path("/dev/shm")  # noqa: S108 - a private directory is made below it
+    memory = Path("/dev/shm")
     parent = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="kiosk-sweep-", dir=parent) as made:
         yield Path(made)

@@ -261,7 +261,7 @@ def listening_ports(pid: int) -> set[int]:
     try:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(FileNotFoundError):
-                links.append(os.readlink(entry))
+                links.append(str(entry.readlink()))
         tables = [Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii") for name in ("tcp", "tcp6")]
     except OSError:
         return set()

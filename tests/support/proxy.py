@@ -270,7 +270,7 @@ class _Pipe:
         await self.writer.drain()
 
 
-class _LinkEnded(Exception):  # noqa: N818 - not an error: the way out of both pipes
+class _LinkEnded(Exception):
     """Somebody ended the connection on purpose."""
 
 
@@ -406,7 +406,7 @@ class FaultProxy:
 
     def _bound_socket(self, port: int) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        sock.settimeout(0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((self.host, port))
         return sock
@@ -429,7 +429,7 @@ class FaultProxy:
             sock, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        sock.setblocking(False)
+        sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.count.accepted += 1
         link = _Link(self, self.count.accepted, sock)

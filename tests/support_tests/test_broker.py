@@ -14,6 +14,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+
 from support.broker import BROKER_USER, BrokerProcess, free_port
 from support.processes import ChildFailed
 from support.waiting import wait_for

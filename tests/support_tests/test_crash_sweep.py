@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+
 from support.crash_sweep import (
     ALLOW_NO_STRACE,
     Fail,
@@ -249,7 +250,7 @@ def test_a_recovery_that_hangs_or_fails_is_a_violation() -> None:
 
 
 def test_a_workload_broken_without_a_fault_is_refused() -> None:
-    with pytest.raises(AssertionError, match="fails without any fault, code 1: boom"):
+    with pytest.raises(AssertionError, match=r"fails without any fault, code 1: boom"):
         sweep_crashes(config_writer("raise SystemExit('boom')"))
     with pytest.raises(AssertionError, match="objects without any fault: no fault: the configuration has 3 bytes"):
         sweep_crashes(config_writer("import sys; open(sys.argv[1] + '/config', 'w').write('new')"))
@@ -258,7 +259,7 @@ def test_a_workload_broken_without_a_fault_is_refused() -> None:
 def test_without_strace_the_sweep_fails_in_one_line_or_says_skipped_when_allowed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(AssertionError, match="^no-such-strace is missing: apt-get install"):
+    with pytest.raises(AssertionError, match=r"^no-such-strace is missing: apt-get install"):
         sweep_crashes(config_writer(ATOMIC), strace="no-such-strace", environ={})
     report = sweep_crashes(config_writer(ATOMIC), strace="no-such-strace", environ={ALLOW_NO_STRACE: "1"})
     report.require(floor=400)

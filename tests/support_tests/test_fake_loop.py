@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from kit.clock import ManualClock
 from support.fake_loop import DeadlockError, LivelockError, VirtualTimeError, run
 
@@ -104,7 +106,7 @@ def test_a_deadlock_names_who_waits_and_where() -> None:
 
 def test_a_spinning_task_is_caught() -> None:
     async def main() -> None:
-        while True:
+        for _ in itertools.count():
             await asyncio.sleep(0)
 
     with pytest.raises(LivelockError):
@@ -113,7 +115,7 @@ def test_a_spinning_task_is_caught() -> None:
 
 def test_a_simulation_that_does_not_end_is_caught() -> None:
     async def main() -> None:
-        while True:
+        for _ in itertools.count():
             await asyncio.sleep(60)
 
     with pytest.raises(VirtualTimeError, match="3600 simulated seconds"):

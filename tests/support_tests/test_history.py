@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from support.history import (
     BrokenHistoryError,
     Event,
@@ -162,7 +164,7 @@ def test_an_act_without_proof_with_two_or_a_proof_without_act_is_found() -> None
 def test_spans_cover_the_same_numbers_and_never_touch(numbers: set[int]) -> None:
     found = spans(numbers)
     assert {number for low, high in found for number in range(low, high + 1)} == numbers
-    assert all(second[0] > first[1] + 1 for first, second in zip(found, found[1:], strict=False))
+    assert all(second[0] > first[1] + 1 for first, second in pairwise(found))
 
 
 def test_a_long_report_stays_short() -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.netns import NetLab, NoNamespacesError
 from support.processes import Child
 from support.waiting import wait_for

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+
 from support.ports import free_port
 from support.processes import (
     Child,

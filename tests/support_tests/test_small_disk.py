@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from support.small_disk import NoSmallDiskError, SmallDisk
 
 MIB = 1 << 20
