@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 from kit.clock import Clock, ulid
 from kit.supervise import Backoff
@@ -68,6 +69,17 @@ class Counters:
     acknowledged: int = 0
     batches: int = 0
     heartbeats: int = 0
+
+
+class Base(TypedDict):
+    """The fields every record starts with."""
+
+    seq: int
+    record_class: RecordClass
+    at: datetime
+    boot: str
+    mono_ms: int
+    offset_s: float
 
 
 @dataclass(slots=True)
@@ -312,8 +324,8 @@ class LightKiosk:
             timers.disconnect_s = now_s + next_in(behaviour.disconnect_s, self._rng)
             self.cut()
 
-    def _append(self, record_class: RecordClass, make: Callable[[dict[str, object]], AnyRecord]) -> None:
-        base: dict[str, object] = {
+    def _append(self, record_class: RecordClass, make: Callable[[Base], AnyRecord]) -> None:
+        base: Base = {
             "seq": self._outbox.next_seq(),
             "record_class": record_class,
             "at": self._now(),
@@ -338,8 +350,9 @@ class LightKiosk:
         connection = self._connection
         if connection is None or not connection.is_open or not self._server_online:
             return
-        for batch in self._outbox.due(now_s, resend_after_s=self.behaviour.receipt_timeout_s):
-            connection.publish_soon(Publish(topic(self.kid, Channel.LOG), encode(batch)))
+        room = UNANSWERED_BATCHES - connection.unanswered
+        for batch in self._outbox.due(now_s, resend_after_s=self.behaviour.receipt_timeout_s, limit=room):
+            connection.post(topic(self.kid, Channel.LOG), encode(batch))
             self.counters.batches += 1
 
     def _received(self, message: Publish) -> None:

@@ -33,8 +33,10 @@ SENT = {
     ),
     "connect with a retained will": (
         encode_connect(Connect("ab", keepalive_s=0, will=Will("t", b"x", qos=1, retain=True, delay_s=5))),
-        "10 23  00 04 4d 51 54 54 05  2c  00 00  08 11 00 00 00 00 21 00 64  00 02 61 62 "
-        "05 18 00 00 00 05  00 01 74  00 01 78",
+        (
+            "10 23  00 04 4d 51 54 54 05  2c  00 00  08 11 00 00 00 00 21 00 64  00 02 61 62  05 18 00"
+            "00 00 05  00 01 74  00 01 78"
+        ),
     ),
     "publish at QoS 0": (encode_publish(Publish("a/b", b"hi")), "30 08  00 03 61 2f 62  00  68 69"),
     "publish at QoS 1, retained": (
