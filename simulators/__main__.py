@@ -1,0 +1,54 @@
+"""`kiosk-sim`: the testers' command. Exit codes: 0 done, 1 a demo failed, 2 usage, 3 refused, 4 no answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+
+import pyotp
+import typer
+from rich.console import Console
+
+from kit.clock import SystemClock
+from kit.logs import configure
+from simulators.demo.plan import PlanError, read_plan
+from simulators.demo.run import Demo, DemoFailed
+from simulators.fleet.cli import app as fleet_app
+
+app = typer.Typer(no_args_is_help=True, help="测试人员工具：模拟自助机群与演示环境（simulators for testers）")
+app.add_typer(fleet_app, name="fleet")
+console = Console()
+
+
+@app.command()
+def demo() -> None:
+    """在本机启动整套系统（DEMO_KIOSKS、DEMO_SECONDS、DEMO_DIR、DEMO_PORT、DEMO_SEED）。"""
+    configure("demo", level="warning", json=False)
+    try:
+        plan = read_plan(os.environ)
+        asyncio.run(Demo(plan, SystemClock(), console).run())
+    except* (PlanError, DemoFailed) as group:
+        for error in group.exceptions:
+            console.print(f"[red]错误[/] {error}", highlight=False)
+        raise typer.Exit(1) from None
+
+
+@app.command("demo-code")
+def demo_code() -> None:
+    """显示演示管理员当前的动态口令。"""
+    try:
+        facts = json.loads(read_plan(os.environ).facts_file.read_bytes())
+    except (OSError, PlanError) as error:
+        console.print(f"[red]错误[/] 没有正在运行的演示 ({error})", highlight=False)
+        raise typer.Exit(1) from None
+    typer.echo(pyotp.TOTP(facts["staff"]["totp_secret"]).now())
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
