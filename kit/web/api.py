@@ -16,7 +16,15 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from kit.web.call import SIGNED_IN, Call, Principal, etag_matches
-from kit.web.problem import REQUEST_ID, Problem, incident, invalid_input, problem_response
+from kit.web.problem import (
+    REQUEST_ID,
+    Problem,
+    broken_stream,
+    incident,
+    invalid_input,
+    of_http_exception,
+    problem_response,
+)
 from kit.web.reading import read_body, schema_names
 from kit.web.reply import render
 from kit.web.routes import Operation, QueryModel, RouteError, Routes
@@ -127,9 +135,11 @@ class _Endpoint(Generic[P]):
             response = await render(self._operation, await self._operation.handler(call, **arguments), call)
             if self._is_safe and "ETag" in call.headers:
                 response = _not_modified(request, response, call.headers["ETag"])
+        except web.HTTPRedirection:
+            raise
         except Exception as error:
             if request.writer.output_size > 0:  # a stream or WebSocket broke in the middle: there is no answer to give
-                raise
+                raise broken_stream(error, operation=self._operation.id) from error
             problem = self._problem(error)
             response = problem_response(problem, request.get(REQUEST_ID))
         if not self._is_safe and self._hooks.audit is not None:
@@ -185,6 +195,8 @@ class _Endpoint(Generic[P]):
     def _problem(self, error: Exception) -> Problem:
         if isinstance(error, Problem):
             return error
+        if isinstance(error, web.HTTPException):
+            return of_http_exception(error)
         translated = self._hooks.translate(error) if self._hooks.translate is not None else None
         return translated or incident(error, operation=self._operation.id)
 

@@ -18,7 +18,15 @@ import structlog
 from aiohttp import web
 
 from kit.web.limits import Limits
-from kit.web.problem import REQUEST_ID, Problem, incident, of_http_exception, problem_response
+from kit.web.problem import (
+    REQUEST_ID,
+    SAFE_HEADERS,
+    Problem,
+    broken_stream,
+    incident,
+    of_http_exception,
+    problem_response,
+)
 from kit.web.protocol import GuardedHandler
 from kit.web.reading import LIMITS, too_large
 
@@ -32,15 +40,6 @@ JSON_TYPES: Final = frozenset({"application/json"})
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _ERROR_STATUS: Final = 400
-
-RESPONSE_HEADERS: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Server": "web",
-}
-"""Added to every response that does not set them itself."""
-_RESPONSE_HEADERS: Final = tuple(RESPONSE_HEADERS.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +101,8 @@ class Guard:
         match = _HOST.fullmatch(hosts[0])
         if match is None or match.group(1).lower() not in self._hosts:
             raise Problem(421, "host_unknown", "This server does not answer for that name", closes=True)
+        if request.version.major != 1:
+            raise Problem(505, "version_refused", "HTTP/1.1 is required", closes=True)
         if not request.raw_path.startswith("/"):
             raise Problem(400, "target_invalid", "The request target must be a path", closes=True)
         protocol = request.protocol
@@ -157,10 +158,13 @@ class Guard:
         except Problem as problem:
             response = problem_response(problem, request_id)
         except web.HTTPException as error:
-            response = error if error.status < _ERROR_STATUS else problem_response(of_http_exception(error), request_id)
+            if error.status < _ERROR_STATUS:
+                self._complete(error, request_id)
+                raise
+            response = problem_response(of_http_exception(error), request_id)
         except Exception as error:
             if request.writer.output_size > 0:
-                raise
+                raise broken_stream(error, path=request.path) from error
             response = problem_response(incident(error, path=request.path), request_id)
         if not response.prepared:
             self._complete(response, request_id)
@@ -195,11 +199,11 @@ class Guard:
     def _complete(self, response: web.StreamResponse, request_id: str) -> None:
         headers = response.headers
         headers["X-Request-Id"] = request_id
-        for name, value in _RESPONSE_HEADERS:
+        for name, value in SAFE_HEADERS:
             headers.setdefault(name, value)
 
 
 def head_bytes(request: web.Request) -> int:
-    """Return the size of the request head as it came over the wire, within a few bytes."""
+    """Return the size of the request head as it came over the wire."""
     fields = sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
-    return len(request.method) + len(request.raw_path) + 12 + fields
+    return len(request.method) + len(request.raw_path) + 14 + fields

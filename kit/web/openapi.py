@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
 from kit.web.call import SIGNED_IN
 from kit.web.routes import Operation, Result
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic.json_schema import JsonSchemaMode
+    from pydantic_core.core_schema import DataclassField, ModelField, TypedDictField
 
 Schema = dict[str, Any]  # Any: a JSON document
 _Key = tuple[str, str]
@@ -51,6 +53,19 @@ _SECURITY: Final[Schema] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "session": {"type": "apiKey", "in": "cookie", "name": "session"},
 }
+
+
+class _Generator(GenerateJsonSchema):
+    """A field with a default may be left out of a request, but is always in a response."""
+
+    def field_is_required(
+        self,
+        field: ModelField | DataclassField | TypedDictField,
+        total: bool,  # noqa: FBT001 - pydantic's signature
+    ) -> bool:
+        if self.mode == "serialization" and field["type"] != "typed-dict-field":
+            return not field.get("serialization_exclude")
+        return super().field_is_required(field, total)
 
 
 def document(title: str, version: str, operations: Sequence[Operation]) -> Schema:
@@ -91,7 +106,7 @@ def _schemas(operations: Sequence[Operation]) -> tuple[dict[_Key, Schema], Schem
             inputs.append(((operation.id, "result"), "serialization", operation.result_adapter))
     if not inputs:
         return {}, {}
-    mapping, rest = TypeAdapter.json_schemas(inputs, ref_template=_TEMPLATE)
+    mapping, rest = TypeAdapter.json_schemas(inputs, ref_template=_TEMPLATE, schema_generator=_Generator)
     return {key: schema for (key, _), schema in mapping.items()}, rest.get("$defs", {})
 
 

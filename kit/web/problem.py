@@ -24,6 +24,14 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 PROBLEM_TYPE: Final = "application/problem+json"
 
+SAFE_HEADERS: Final = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Server", "web"),
+)
+"""Added to every response that does not set them itself."""
+
 # pydantic messages of these kinds quote the input; the replacement does not.
 _QUOTING: Final[Mapping[str, str]] = {
     "union_tag_invalid": "Input tag is not one of the expected tags",
@@ -92,6 +100,13 @@ def incident(error: BaseException, **fields: object) -> Problem:
     number = secrets.token_hex(6)
     _log.error("http.incident", incident=number, exc_info=error, **fields)
     return Problem(500, "internal_error", "Something went wrong on our side", extra={"incident": number})
+
+
+def broken_stream(error: Exception, **fields: object) -> ConnectionResetError:
+    """Give up a response that has begun; only what is not the client's going away is an incident."""
+    if not isinstance(error, ConnectionError):
+        incident(error, **fields)
+    return ConnectionResetError("the response broke off")
 
 
 def invalid_input(error: ValidationError, where: str, names: Collection[str]) -> Problem:

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from kit.web.problem import incident, of_status, problem_response
+from kit.web.problem import SAFE_HEADERS, incident, of_status, problem_response
 
 if TYPE_CHECKING:
     from kit.web.limits import Limits
@@ -164,6 +164,7 @@ class GuardedHandler(web.RequestHandler):
             problem = of_status(431 if isinstance(exc, LineTooLong) else status)
             _log.info("http.refused", status=problem.status, reason=type(exc).__name__, remote=request.remote)
         response = problem_response(problem, None)
+        response.headers.extend(SAFE_HEADERS)
         response.force_close()
         return response
 

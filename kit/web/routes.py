@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from types import NoneType
-from typing import Any, Final, TypedDict, TypeVar, Unpack, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypedDict, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
@@ -203,7 +203,7 @@ def _parameters(where: str, handler: Handler, hints: Mapping[str, Any]) -> list[
 
 
 def _path_parameter(where: str, name: str, annotation: Any) -> PathParameter:  # noqa: ANN401 - an annotation
-    bare = get_args(annotation)[0] if get_origin(annotation) is not None else annotation
+    bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     if bare not in _PATH_TYPES and not (isinstance(bare, type) and issubclass(bare, Enum)):
         raise RouteError(f"{where}: path parameter {name} is {bare}, but must be str, int, bool or an enumeration")
     return PathParameter(name, annotation, None if annotation is str else TypeAdapter(annotation))

@@ -70,20 +70,26 @@ class HttpServer:
         return f"{scheme}://{host}:{self.port}"
 
     async def started(self) -> None:
-        """Wait until it listens. Raises: ListenError."""
+        """Wait until it listens. Raises: what `run` raised."""
         await self._started.wait()
         if self._failure is not None:
             raise self._failure
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises: ListenError."""
+        """Serve until cancelled. Raises: ListenError, and whatever a start-up hook of the application raises."""
         self._failure = None
+        self._started.clear()
         runner = web.AppRunner(
             self._app, handle_signals=False, access_log=None, shutdown_timeout=self._limits.shutdown_s
         )
-        await runner.setup()
         try:
             listener = await self._listen(runner)
+        except Exception as error:
+            self._failure = error
+            self._started.set()
+            await runner.cleanup()
+            raise
+        try:
             async with listener:
                 self._port = listener.sockets[0].getsockname()[1]
                 self._started.set()
@@ -94,24 +100,24 @@ class HttpServer:
             await runner.cleanup()
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+        await runner.setup()
         loop = asyncio.get_running_loop()
         server = runner.server
         assert server is not None  # noqa: S101 - set by setup()
+        is_tls = self._ssl_context is not None
         try:
             return await loop.create_server(
                 partial(GuardedHandler, server, loop=loop, limits=self._limits, connections=self.connections),
                 self._host,
                 self._wanted_port,
                 ssl=self._ssl_context,
-                ssl_handshake_timeout=None if self._ssl_context is None else self._limits.tls_handshake_s,
-                ssl_shutdown_timeout=None if self._ssl_context is None else self._limits.shutdown_s,
+                ssl_handshake_timeout=self._limits.tls_handshake_s if is_tls else None,
+                ssl_shutdown_timeout=self._limits.shutdown_s if is_tls else None,
                 backlog=self._limits.connections,
             )
         except OSError as error:
             reason = error.strerror or str(error)
-            self._failure = ListenError(f"{self.name}: cannot listen on {self._host}:{self._wanted_port}: {reason}")
-            self._started.set()
-            raise self._failure from error
+            raise ListenError(f"{self.name}: cannot listen on {self._host}:{self._wanted_port}: {reason}") from error
 
 
 async def open_websocket(request: web.Request) -> web.WebSocketResponse:
@@ -123,7 +129,7 @@ async def open_websocket(request: web.Request) -> web.WebSocketResponse:
     """
     limits = request.app.get(LIMITS, Limits())
     socket = web.WebSocketResponse(
-        max_msg_size=limits.websocket_message_bytes,
+        max_msg_size=limits.websocket_message_bytes + 1,  # aiohttp refuses a message of exactly this size
         heartbeat=limits.websocket_ping_s,
         timeout=limits.websocket_close_s,
         compress=False,

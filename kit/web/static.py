@@ -1,6 +1,6 @@
 """Serving a built web application (a Vite `dist` directory) with a strict content security policy.
 
-The files are listed once, when the site is added: only a listed file can be asked for, so no path leads out of the
+The files are listed once, when the server starts: only a listed file can be asked for, so no path leads out of the
 directory. Hashed assets are immutable; everything else is revalidated. A path without a file is the single-page
 application's own business and gets `index.html`, except below the API prefixes.
 """
@@ -58,20 +58,25 @@ def static_site(
 ) -> None:
     """Serve the application in `dist` at `/`; add it after every other route.
 
-    Raises:
-        StaticSiteError: there is no `index.html`.
-
+    The start of the server fails with `StaticSiteError` when there is no `index.html`.
     """
     site = _Site(dist, csp)
+    app.on_startup.append(site.load)
     barred = "|".join(re.escape(prefix) for prefix in api_prefixes)
     app.router.add_get(f"/{{path:(?!{barred}).*}}" if barred else "/{path:.*}", site.serve)
 
 
 class _Site:
     def __init__(self, dist: Path, csp: str) -> None:
-        self._files = _listing(dist, csp)
+        self._dist = dist
+        self._csp = csp
+        self._files: dict[str, _File] = {}
+
+    async def load(self, _app: web.Application) -> None:
+        """List the files. Raises: StaticSiteError."""
+        self._files = await asyncio.to_thread(_listing, self._dist, self._csp)
         if "index.html" not in self._files:
-            raise StaticSiteError(f"{dist} has no index.html: build the web application first")
+            raise StaticSiteError(f"{self._dist} has no index.html: build the web application first")
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer with the file, or the application's page for a path of its router."""

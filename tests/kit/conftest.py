@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from support.stores import database_url, postgres_server, stores
+from support.web import serve
 
-__all__ = ["database_url", "postgres_server", "stores"]
+__all__ = ["database_url", "postgres_server", "serve", "stores"]
