@@ -1,0 +1,430 @@
+"""The composition root: the only place of the fleet server that constructs.
+
+How a feature joins: build it in `_compose`, then
+- `parts.routes` takes its `Routes` for staff (role api),
+- `parts.ingest` its services for the role ingest, `parts.api` for the role api,
+- `parts.duties` its services that run on one process at a time, `parts.everywhere` those that run always,
+- `parts.metrics` its `MetricSpec` rows (before `core.metrics` is first used).
+A duty's `run` is cancelled when the leadership is lost and called again when it comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from fleet_server.errors import Refusal, SetupError
+from fleet_server.registry.broker import BrokerControl
+from fleet_server.registry.clones import CloneWatch
+from fleet_server.registry.directory import Directory
+from fleet_server.registry.enforcement import RevocationDuty
+from fleet_server.registry.enrolment import EnrolmentService
+from fleet_server.registry.installation import Identity, Installation, worker_names
+from fleet_server.registry.pki import CertificateAuthority
+from fleet_server.registry.ports import AuditEntry, Auditor
+from fleet_server.registry.routes import (
+    ASSETS_BODY_BYTES,
+    ENROL_BODY_BYTES,
+    KioskAuthentication,
+    KioskPrincipal,
+    kiosk_routes,
+    staff_routes,
+)
+from fleet_server.registry.service import RegistryService, Statuses
+from fleet_server.registry.store import METADATA, RegistryStore
+from fleet_server.settings import Role, Settings
+from kit.clock import Clock, ulid
+from kit.logs import get_logger
+from kit.metrics import CONTENT_TYPE, Kind, Metrics, MetricSpec
+from kit.mqtt import MqttSettings
+from kit.store import Database, Lease, LeaseLost, Leases, StoreBusy, lease_table, revisions
+from kit.supervise import SdNotifier, Service, Supervised, serve, spawn
+from kit.web import Api, Call, Guard, GuardSettings, Hooks, HttpServer, Limits, Principal, Problem, Routes, static_site
+
+MIGRATIONS: Final = "fleet_server:migrations"
+DUTIES_LEASE: Final = "duties"
+LEASE_S: Final = 15.0
+RENEW_S: Final = 5.0
+METRICS: Final = (
+    MetricSpec("fleet_http_requests_total", Kind.COUNTER, "answers by operation and status", ("operation", "status")),
+    MetricSpec("fleet_http_request_seconds", Kind.HISTOGRAM, "time to answer", ("operation",)),
+    MetricSpec("fleet_kiosks", Kind.GAUGE, "kiosks of the registry by state", ("state",)),
+    MetricSpec("fleet_duties_leader", Kind.GAUGE, "1 while this process does the duties"),
+)
+log = get_logger(__name__)
+
+
+class Health(BaseModel):
+    """Whether this process serves; nothing about the fleet."""
+
+    status: str
+    version: str
+    roles: list[Role]
+
+
+class LogAuditor:
+    """Writes audit entries to the log, for processes without the audit trail (the command line, tests)."""
+
+    async def record(self, entry: AuditEntry) -> None:
+        """See `Auditor`."""
+        log.info("audit.recorded", actor=entry.actor, action=entry.action, target=entry.target, outcome=entry.outcome)
+
+
+@dataclass(slots=True)
+class Core:
+    """What every feature may be given."""
+
+    settings: Settings
+    clock: Clock
+    installation: Installation
+    database: Database
+    leases: Leases
+    store: RegistryStore
+    directory: Directory
+    auditor: Auditor
+    statuses: Statuses
+    registry: RegistryService
+    metrics: Metrics
+
+    def mqtt(self, identity: Identity, *, clean_start: bool, session_expiry_s: int) -> MqttSettings:
+        """Settings of a connection to our broker with one of this process's identities."""
+        return MqttSettings(
+            host=self.settings.broker.host,
+            port=self.settings.broker.port,
+            client_id=identity.name,
+            ca_file=identity.ca_file,
+            cert_file=identity.certificate_file,
+            key_file=identity.key_file,
+            clean_start=clean_start,
+            session_expiry_s=session_expiry_s,
+        )
+
+    @property
+    def ingest_identity(self) -> Identity:
+        """The connection that takes uplink batches and sends receipts."""
+        return self.installation.worker(worker_names(self.settings.worker)[0])
+
+    @property
+    def duties_identity(self) -> Identity:
+        """The connection of the leader: presence and `server/state`."""
+        return self.installation.worker(worker_names(self.settings.worker)[1])
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the features contribute."""
+
+    routes: list[Routes] = field(default_factory=list)
+    everywhere: list[Service] = field(default_factory=list)
+    ingest: list[Service] = field(default_factory=list)
+    api: list[Service] = field(default_factory=list)
+    duties: list[Service] = field(default_factory=list)
+    metrics: list[MetricSpec] = field(default_factory=lambda: list(METRICS))
+    authenticate: Callable[[web.Request], Awaitable[Principal | None]] | None = None
+
+
+class Leadership:
+    """Runs services on one process of the fleet at a time, by a lease in the store."""
+
+    name = "duties"
+
+    def __init__(self, leases: Leases, holder: str, services: Sequence[Service], metrics: Metrics) -> None:
+        self._leases = leases
+        self._holder = holder
+        self._services = services
+        self._leader = metrics.gauge("fleet_duties_leader")
+        self.lease: Lease | None = None
+
+    async def run(self) -> None:
+        """Wait for the lease, lead until it is lost, and so on until cancelled."""
+        while True:
+            lease = await self._acquire()
+            if lease is not None:
+                await self._lead(lease)
+            await asyncio.sleep(RENEW_S)
+
+    async def _acquire(self) -> Lease | None:
+        try:
+            return await self._leases.acquire(DUTIES_LEASE, self._holder, LEASE_S)
+        except StoreBusy:
+            return None
+
+    async def _lead(self, lease: Lease) -> None:
+        log.info("duties.taken", version=lease.version)
+        self.lease = lease
+        self._leader.set(1)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [spawn(group, Supervised(item.name, item.run).run(), item.name) for item in self._services]
+                await self._keep(lease)
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self.lease = None
+            self._leader.set(0)
+            log.info("duties.left", version=lease.version)
+            await self._leases.release(lease)
+
+    async def _keep(self, lease: Lease) -> None:
+        """Prolong the lease; return when it is lost or could not be prolonged for a whole term."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + LEASE_S
+        while loop.time() < until_s - RENEW_S:
+            await asyncio.sleep(RENEW_S)
+            try:
+                lease = await self._leases.renew(lease, LEASE_S)
+                until_s = loop.time() + LEASE_S
+            except LeaseLost:
+                return
+            except StoreBusy:
+                continue
+
+
+class FleetServer:
+    """One process: everything that runs in it, built but not started."""
+
+    def __init__(self, settings: Settings, roles: frozenset[Role], clock: Clock) -> None:
+        self.settings = settings
+        self.roles = roles
+        self.parts = Parts()
+        self.core = _core(settings, clock, self.parts)
+        self.api_server: HttpServer | None = None
+        self.kiosk_server: HttpServer | None = None
+        self.services = _compose(self)
+
+    async def run(self, *, notifier: SdNotifier | None = None, stop: asyncio.Event | None = None) -> None:
+        """Serve until stopped.
+
+        Raises:
+            SetupError: the schema is older than this program.
+            ExceptionGroup: a part that everything depends on failed.
+        """
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.core.database.close)
+            await require_schema(self.settings.store_url)
+            await self.core.directory.refresh()
+            if notifier is not None:
+                notifier.ready()
+            await serve(self.services, notifier=notifier, stop=stop)
+
+
+async def require_schema(database_url: str) -> None:
+    """Go on only with a migrated store.
+
+    Raises:
+        SetupError: `fleet-server migrate` has to run first.
+    """
+    current, newest = await revisions(database_url, MIGRATIONS)
+    if current != newest:
+        raise SetupError(f"the store is at revision {current}, this program needs {newest}: run `fleet-server migrate`")
+
+
+def _core(settings: Settings, clock: Clock, parts: Parts) -> Core:
+    database = Database(settings.store_url)
+    store = RegistryStore(database)
+    directory = Directory(store)
+    auditor: Auditor = LogAuditor()
+    statuses = Statuses()
+    return Core(
+        settings=settings,
+        clock=clock,
+        installation=Installation(settings),
+        database=database,
+        leases=Leases(database, lease_table(METADATA), clock),
+        store=store,
+        directory=directory,
+        auditor=auditor,
+        statuses=statuses,
+        registry=RegistryService(store, directory, clock, auditor=auditor, statuses=statuses),
+        metrics=Metrics(parts.metrics),
+    )
+
+
+def _compose(server: FleetServer) -> list[Service]:
+    """Build every feature for the roles of this process, and say what runs."""
+    core, parts, roles = server.core, server.parts, server.roles
+    parts.everywhere.append(core.directory)
+    if roles & {Role.API, Role.DUTIES}:
+        _registry_parts(server, core.installation.load_authority())
+    services: list[Service] = list(parts.everywhere)
+    if Role.INGEST in roles:
+        services += parts.ingest
+    if Role.API in roles:
+        server.api_server = _api_server(server)
+        services += [*parts.api, server.api_server]
+        if server.kiosk_server is not None:
+            services.append(server.kiosk_server)
+    if Role.DUTIES in roles:
+        holder = f"{core.settings.worker}@{socket.gethostname()}:{os.getpid()}:{ulid(core.clock)[-6:]}"
+        services.append(Leadership(core.leases, holder, parts.duties, core.metrics))
+    return services
+
+
+def _registry_parts(server: FleetServer, authority: CertificateAuthority) -> None:
+    core, parts = server.core, server.parts
+    enrolment = EnrolmentService(core.store, core.directory, authority, core.settings, core.clock, core.auditor)
+    parts.routes += staff_routes(core.registry, enrolment)
+    duty = RevocationDuty(core.store, BrokerControl(core.installation, authority, core.clock), core.clock)
+    core.registry.on_revoked(duty.wake)
+    clones = CloneWatch(core.store, core.registry, core.clock)
+    core.directory.on_change(clones.forget)
+    parts.duties += [duty, clones]
+    if Role.API in server.roles:
+        server.kiosk_server = _kiosk_server(core, enrolment)
+
+
+# -- the two HTTP servers ----------------------------------------------------------------------------------------
+
+
+def staff_api(server: FleetServer) -> Api[Principal]:
+    """The API of the role api, with everything the features contributed; also the source of the OpenAPI document."""
+    return Api(
+        "Hospital kiosk fleet server",
+        "1",
+        [_health_routes(server.roles), *server.parts.routes],
+        Hooks(
+            authenticate=server.parts.authenticate or _nobody,
+            translate=translate,
+            observe=_observer(server.core.metrics),
+        ),
+    )
+
+
+def _api_server(server: FleetServer) -> HttpServer:
+    settings, core = server.settings, server.core
+    app = web.Application()
+    staff_api(server).mount(app)
+    app.router.add_get("/metrics", _metrics_handler(core))
+    dist = settings.http.dashboard_dir or Path(__file__).resolve().parent.parent / "dashboards" / "fleet" / "dist"
+    if (dist / "index.html").is_file():
+        static_site(app, dist)
+    public = urlsplit(settings.public_url or "")
+    hosts = frozenset({*settings.http.allowed_hosts, *([public.hostname] if public.hostname else [])})
+    origins = frozenset({f"{public.scheme}://{public.netloc}"} if public.netloc else ())
+    guard = Guard(
+        GuardSettings(hosts=hosts, origins=origins, origin_required=False, limits=Limits(body_bytes=ASSETS_BODY_BYTES))
+    )
+    http = settings.http
+    return HttpServer("api", app, guard=guard, host=http.host, port=http.port, ssl_context=_staff_tls(settings))
+
+
+def _kiosk_server(core: Core, enrolment: EnrolmentService) -> HttpServer:
+    app = web.Application()
+    hooks: Hooks[KioskPrincipal] = Hooks(
+        authenticate=KioskAuthentication(enrolment).authenticate,
+        translate=translate,
+        observe=_observer(core.metrics),
+    )
+    Api("Kiosk API", "1", kiosk_routes(enrolment, core.clock), hooks).mount(app)
+    guard = Guard(
+        GuardSettings(
+            hosts=frozenset(core.installation.server_names()),
+            origin_required=False,
+            limits=Limits(body_bytes=ENROL_BODY_BYTES),
+        )
+    )
+    settings = core.settings.kiosk_api
+    return HttpServer(
+        "kiosk-api", app, guard=guard, host=settings.host, port=settings.port, ssl_context=_kiosk_tls(core.installation)
+    )
+
+
+def _kiosk_tls(installation: Installation) -> ssl.SSLContext:
+    """TLS 1.3 with our CA; a client certificate is asked for, not required: strangers come to enrol."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(installation.server.certificate_file, installation.server.key_file)
+        context.load_verify_locations(installation.ca_file)
+    except OSError as error:
+        raise SetupError(f"the server's certificate in {installation.pki_dir} cannot be used: {error}") from error
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def _staff_tls(settings: Settings) -> ssl.SSLContext | None:
+    certificate_file, key_file = settings.http.certificate_file, settings.http.key_file
+    if certificate_file is None or key_file is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate_file, key_file)
+    except OSError as error:
+        raise SetupError(f"the certificate {certificate_file} cannot be used: {error}") from error
+    return context
+
+
+def translate(error: Exception) -> Problem | None:
+    """Refusals of the features as problems."""
+    if isinstance(error, Refusal):
+        return Problem(error.status, error.code, error.message)
+    if isinstance(error, StoreBusy):
+        return Problem(503, "store_busy", "The store is busy, try again", headers={"Retry-After": "1"})
+    return None
+
+
+def _health_routes(roles: frozenset[Role]) -> Routes:
+    routes = Routes("health")
+
+    @routes.get("/api/v1/health", permission=None, summary="Whether this process serves")
+    async def health(call: Call) -> Health:  # noqa: ARG001 - every handler has the same first argument
+        return Health(status="ok", version="1", roles=sorted(roles))
+
+    return routes
+
+
+def _metrics_handler(core: Core) -> Callable[[web.Request], Awaitable[web.Response]]:
+    token_file = core.settings.http.metrics_token_file
+
+    async def metrics(request: web.Request) -> web.Response:
+        if not await asyncio.to_thread(_may_scrape, request, token_file):
+            raise web.HTTPForbidden
+        states: dict[str, int] = {}
+        for kiosk in core.directory.kiosks.values():
+            states[kiosk.state] = states.get(kiosk.state, 0) + 1
+        for state, count in states.items():
+            core.metrics.gauge("fleet_kiosks", state=state).set(count)
+        return web.Response(body=core.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    return metrics
+
+
+def _may_scrape(request: web.Request, token_file: Path | None) -> bool:
+    try:
+        is_local = ipaddress.ip_address(request.remote or "").is_loopback
+    except ValueError:
+        is_local = False
+    if is_local or token_file is None:
+        return is_local
+    expected = f"Bearer {token_file.read_text(encoding='utf-8').strip()}"
+    return request.headers.get("Authorization", "") == expected
+
+
+def _observer(metrics: Metrics) -> Callable[[str, int, float], None]:
+    def observe(operation: str, status: int, seconds: float) -> None:
+        metrics.counter("fleet_http_requests_total", operation=operation, status=str(status)).inc()
+        metrics.histogram("fleet_http_request_seconds", operation=operation).observe(seconds)
+
+    return observe
+
+
+async def _nobody(request: web.Request) -> Principal | None:  # noqa: ARG001 - stands in for the staff feature
+    return None
+
+
+def openapi_document(settings: Settings, clock: Clock) -> dict[str, Any]:  # Any: a JSON document
+    """The OpenAPI document of the staff API; needs an initialised data directory."""
+    return staff_api(FleetServer(settings, frozenset({Role.API}), clock)).openapi()

@@ -1,0 +1,150 @@
+"""Settings of the fleet server: `fleet.toml` in the data directory, overridden by `FLEET_…` variables.
+
+Relative paths are taken from the working directory. Every default is safe for one machine; a section
+belongs to the feature of its name.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
+
+ENV_PREFIX = "FLEET"
+SETTINGS_FILE = "fleet.toml"
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+"""0 lets the system choose; only useful in tests."""
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+WorkerName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,20}$")]
+
+
+class Role(StrEnum):
+    """What a process of the fleet server does; any number of processes may share a role."""
+
+    INGEST = "ingest"
+    API = "api"
+    DUTIES = "duties"
+
+
+class Section(BaseModel):
+    """One part of the settings; unknown keys are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HttpSettings(Section):
+    """The operators' server: REST, live WebSocket, dashboard."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8080
+    certificate_file: Path | None = None
+    """With `key_file`: serve TLS here; without: only behind a proxy or on loopback."""
+    key_file: Path | None = None
+    allowed_hosts: tuple[Host, ...] = ("localhost", "127.0.0.1")
+    """Names browsers may use; requests for other hosts are refused (DNS rebinding)."""
+    dashboard_dir: Path | None = None
+    """The built web page; by default `dashboards/fleet/dist` beside the packages when it is there."""
+    metrics_token_file: Path | None = None
+    """With a token, `/metrics` answers others than loopback too."""
+
+
+class KioskApiSettings(Section):
+    """The kiosks' server: enrolment, renewal, time; TLS with the fleet CA."""
+
+    host: Host = "0.0.0.0"  # noqa: S104 - kiosks come from other machines
+    port: Port = 8443
+    public_host: Host = "localhost"
+
+
+class BrokerSettings(Section):
+    """Where the broker is for us, and how it is told to read its files again."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8883
+    public_host: Host = "localhost"
+    """What kiosks are told to connect to."""
+    listen: IPvAnyAddress | None = None
+    """The address Mosquitto binds; every one by default."""
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] | None = None
+    """The account Mosquitto runs as when root starts it."""
+    pid_file: Path | None = None
+    """Its process gets SIGHUP; by default `broker/mosquitto.pid` in the data directory."""
+    reload_command: tuple[str, ...] = ()
+    """Instead of the signal, e.g. `["systemctl", "reload", "mosquitto"]`."""
+    max_connections: int = Field(default=5_200, ge=10, le=200_000)
+
+
+class EnrolmentSettings(Section):
+    """Limits of what strangers may ask for."""
+
+    pending_max: int = Field(default=200, ge=1, le=10_000)
+    per_source: int = Field(default=30, ge=1, le=10_000)
+    """Requests one address may make in `per_source_window_s`."""
+    per_source_window_s: float = Field(default=600.0, gt=0.0)
+
+
+class CertificateSettings(Section):
+    """How long certificates live, in days."""
+
+    kiosk_days: int = Field(default=365, ge=1, le=825)
+    server_days: int = Field(default=1_826, ge=1, le=3_650)
+    crl_days: int = Field(default=90, ge=2, le=365)
+
+
+class RetentionSettings(Section):
+    """How long rows are kept, in days."""
+
+    telemetry_days: int = Field(default=30, ge=1, le=3_650)
+    events_days: int = Field(default=400, ge=1, le=3_650)
+    presence_days: int = Field(default=400, ge=1, le=3_650)
+
+
+class UplinkSettings(Section):
+    """What one kiosk may send, and how batches are taken."""
+
+    records_per_s: float = Field(default=50.0, gt=0.0)
+    burst_records: int = Field(default=2_000, ge=1)
+    quiet_release_s: float = Field(default=600.0, gt=0.0)
+    backfill_per_s: float | None = Field(default=None, gt=0.0, le=10_000.0)
+
+
+class Settings(Section):
+    """Everything."""
+
+    data_dir: Path = Path("var/fleet")
+    database_url: str | None = None
+    """`postgresql+psycopg://…`; by default SQLite in the data directory."""
+    public_url: str | None = None
+    """Where people find the dashboard; the origin browsers send."""
+    names: tuple[Host, ...] = ("localhost", "127.0.0.1")
+    """DNS names and addresses of this server in its certificate."""
+    lab: bool = False
+    """Allows bulk identities for simulators; never in a hospital."""
+    worker: WorkerName = "main"
+    """This process's name among fleet servers; each has its own broker certificates."""
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    http: HttpSettings = HttpSettings()
+    kiosk_api: KioskApiSettings = KioskApiSettings()
+    broker: BrokerSettings = BrokerSettings()
+    enrolment: EnrolmentSettings = EnrolmentSettings()
+    certificates: CertificateSettings = CertificateSettings()
+    retention: RetentionSettings = RetentionSettings()
+    uplink: UplinkSettings = UplinkSettings()
+
+    @property
+    def store_url(self) -> str:
+        """The database this process uses."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'fleet.db'}"
+
+    @property
+    def first_admin_token_file(self) -> Path:
+        """The one-time token with which the first administrator signs up; removed when it is used."""
+        return self.data_dir / "first-admin.token"
+
+    @property
+    def broker_pid_file(self) -> Path:
+        """The file with the broker's process id."""
+        return self.broker.pid_file or self.data_dir / "broker" / "mosquitto.pid"
