@@ -13,8 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +33,7 @@ __all__ = [
     "assert_no_leftovers",
     "descendants",
     "dying_with_parent",
+    "has_children",
     "http_get",
     "listening_ports",
     "session_members",
@@ -43,6 +43,8 @@ __all__ = [
 
 _TAIL_CHARS = 4_000
 _TCP_LISTEN = "0A"
+
+_shared: set[int] = set()
 
 
 class ChildFailed(AssertionError):
@@ -68,7 +70,10 @@ def dying_with_parent(argv: Sequence[str], *, user: str | None = None) -> list[s
 
 @dataclass(slots=True)
 class Child:
-    """One process under test. `with Child(...)` or `start()`; output of both streams goes to `log_path`."""
+    """One process under test. `with Child(...)` or `start()`; output of both streams goes to `log_path`.
+
+    `outlives_test` is for servers shared by several tests: the check for leftovers after each test spares them.
+    """
 
     name: str
     argv: Sequence[str]
@@ -77,6 +82,7 @@ class Child:
     cwd: Path | None = None
     inherit_env: bool = True
     user: str | None = None
+    outlives_test: bool = False
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     @classmethod
@@ -103,6 +109,8 @@ class Child:
                 cwd=self.cwd,
                 start_new_session=True,
             )
+        if self.outlives_test:
+            _shared.add(self._process.pid)
         return self
 
     @property
@@ -275,16 +283,27 @@ def session_members(session: int) -> list[int]:
     return sorted(pid for pid, (_, its_session) in _processes().items() if its_session == session)
 
 
-def descendants(root: int | None = None) -> list[int]:
-    """Living processes below `root` (default: this process)."""
+def descendants(root: int | None = None, *, sparing: Iterable[int] = ()) -> list[int]:
+    """Living processes below `root` (default: this process), without those in `sparing` and what is below them."""
     table = _processes()
-    family = {root if root is not None else os.getpid()}
+    top = root if root is not None else os.getpid()
+    spared = set(sparing)
+    family = {top}
     grown = True
     while grown:
-        more = {pid for pid, (parent, _) in table.items() if parent in family} - family
+        more = {pid for pid, (parent, _) in table.items() if parent in family and pid not in spared} - family
         family |= more
         grown = bool(more)
-    return sorted(family - {root if root is not None else os.getpid()})
+    return sorted(family - {top})
+
+
+def has_children() -> bool:
+    """Whether this process has any child at all, also one that ended and was not collected; one system call."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def command_line(pid: int) -> str:
@@ -296,18 +315,20 @@ def command_line(pid: int) -> str:
     return raw.replace(b"\0", b" ").decode(errors="replace").strip()
 
 
-def assert_no_leftovers(*, known: Sequence[int] = (), timeout_s: float = 1.0) -> None:
-    """Check that this process has no living descendants besides `known`; those found are killed.
+def assert_no_leftovers(*, known: Iterable[int] = (), timeout_s: float = 1.0) -> None:
+    """Check that this process has no living descendants; those found are killed.
+
+    Spared are the `known` ones, children that outlive their test, and whatever these start.
 
     Raises:
         AssertionError: names every leftover by pid and command line.
     """
-    deadline = time.monotonic() + timeout_s
-    left = [pid for pid in descendants() if pid not in known]
-    while left and time.monotonic() < deadline:
-        with suppress(WaitTimeout):
-            wait_until(lambda: set(descendants()) <= set(known), timeout_s=deadline - time.monotonic())
-        left = [pid for pid in descendants() if pid not in known]
+    spared = _shared.union(known)
+    if not has_children():
+        return
+    with suppress(WaitTimeout):
+        wait_until(lambda: not descendants(sparing=spared), timeout_s=timeout_s)
+    left = descendants(sparing=spared)
     if left:
         names = "; ".join(f"{pid} {command_line(pid)}" for pid in left)
         for pid in left:

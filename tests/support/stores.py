@@ -109,6 +109,7 @@ def start_postgres(binaries: Path) -> PostgresServer:
         log_path=directory.with_suffix(".log"),
         cwd=directory,
         user=user,
+        outlives_test=True,
     )
     server = PostgresServer(directory, child.start())
     wait_until(lambda: server.is_ready() or not child.is_running, timeout_s=30.0, what="PostgreSQL to answer")

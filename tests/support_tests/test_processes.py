@@ -107,6 +107,13 @@ def test_leftover_children_are_named_and_killed() -> None:
     assert left.wait(timeout=5) == -signal.SIGKILL
 
 
+def test_a_shared_child_and_what_it_starts_are_spared(tmp_path: Path) -> None:
+    with Child("shared", [*PYTHON, PARENT], tmp_path / "log", outlives_test=True) as shared:
+        wait_until(lambda: "child" in shared.log())
+        assert len(descendants()) == 2
+        assert_no_leftovers(timeout_s=0.1)
+
+
 async def test_wait_for_takes_plain_and_async_conditions_and_says_what_it_missed() -> None:
     answers = iter([0, "", None, "seven"])
 

@@ -20,6 +20,8 @@ from wire.faults import Fault, Severity
 from wire.telemetry import METRICS
 from wire.uplink import RecordClass
 
+pytestmark = pytest.mark.leaves_threads("the sampler's thread ends with `run`, which most of these tests do not start")
+
 
 class Notebook:
     """A reporter that writes down what it is told."""
