@@ -71,10 +71,14 @@ class DeviceThread:
         return result
 
     def close(self, *, timeout_s: float = 5.0) -> bool:
-        """Take no more calls and wait for the running one; False when it did not end in time."""
+        """Take no more calls and wait for the running one; False when it did not end in time.
+
+        With `timeout_s` 0 nothing is waited for, so that it may be called from the event loop.
+        """
         self._usable = False
         self._jobs.put(None)
-        self._thread.join(timeout_s)
+        if timeout_s > 0:
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _loop(self) -> None:

@@ -1,0 +1,1 @@
+"""The headless agent of one patient self-service kiosk."""

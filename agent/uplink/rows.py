@@ -1,0 +1,140 @@
+"""A record as the outbox keeps it: the JSON bytes that will be sent, built once and never re-encoded.
+
+What is hashed is what the server will hash: the bytes are parsed back through the wire model, so digest and
+message cannot disagree (see `wire.uplink.record_digest`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent.errors import InvalidRecord
+from wire.uplink import (
+    AlarmRecord,
+    AuditRecord,
+    CommandStatusRecord,
+    EventRecord,
+    Record,
+    RecordClass,
+    SyncRecord,
+    TelemetryRecord,
+    TwinReportRecord,
+    UpdateProgressRecord,
+    chain_next,
+    record_digest,
+)
+
+RECORD_LIMIT_BYTES = 16_384
+CLASSES: tuple[RecordClass, ...] = (RecordClass.P0, RecordClass.P1, RecordClass.P2)
+MODELS: Mapping[str, type[Record]] = MappingProxyType(
+    {
+        "alarm": AlarmRecord,
+        "event": EventRecord,
+        "telemetry": TelemetryRecord,
+        "command_status": CommandStatusRecord,
+        "twin_report": TwinReportRecord,
+        "update_progress": UpdateProgressRecord,
+        "audit": AuditRecord,
+        "sync": SyncRecord,
+    }
+)
+_NUMBER_ONE = b'{"seq":1,'
+_NOT_LATE = b'"hist":false,'
+_LATE = b',"hist":true}'
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When and in which run of the agent a record came to be."""
+
+    at: datetime
+    boot: str
+    mono_ms: int
+    offset_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A valid record that has no sequence number yet; `tail` is its JSON after the opening brace."""
+
+    class_no: int
+    kind: str
+    tail: bytes
+    kept_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored record, its checksum verified."""
+
+    seq: int
+    class_no: int
+    kept_ms: int
+    body: bytes
+
+
+def draft(record_class: RecordClass, kind: str, fields: Mapping[str, Any], stamp: Stamp, *, kept_ms: int) -> Draft:
+    """Validate a record against its wire model and encode it.
+
+    Raises:
+        InvalidRecord: breaks the schema or is larger than `RECORD_LIMIT_BYTES`.
+    """
+    try:
+        record = MODELS[kind](
+            seq=1,
+            record_class=record_class,
+            at=stamp.at,
+            boot=stamp.boot,
+            mono_ms=stamp.mono_ms,
+            offset_s=stamp.offset_s,
+            **fields,
+        )
+    except ValidationError as error:
+        items = error.errors(include_input=False, include_url=False, include_context=False)[:5]
+        rules = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['type']}" for item in items)
+        raise InvalidRecord(f"{kind}: {rules}") from None
+    text = record.model_dump_json(exclude_none=True).encode()
+    if len(text) > RECORD_LIMIT_BYTES:
+        raise InvalidRecord(f"{kind}: {len(text)} bytes, at most {RECORD_LIMIT_BYTES} are kept")
+    tail = text.removeprefix(_NUMBER_ONE).replace(_NOT_LATE, b"", 1)
+    return Draft(CLASSES.index(record_class), kind, tail, kept_ms)
+
+
+def body(seq: int, tail: bytes) -> bytes:
+    """The JSON of a record under its sequence number."""
+    return b'{"seq":%d,%b' % (seq, tail)
+
+
+def chained(kind: str, plain: bytes, number: int, head: str) -> tuple[bytes, str]:
+    """The record with its link in the chain, and the new head."""
+    new_head = chain_next(head, digest(kind, plain))
+    return b'%b,"chain_n":%d,"chain":"%b"}' % (plain[:-1], number, new_head.encode()), new_head
+
+
+def digest(kind: str, record: bytes) -> str:
+    """The digest the server will compute from the sent bytes."""
+    model = MODELS[kind].model_validate_json(record)
+    return record_digest(model.model_dump(mode="json", exclude_unset=True))
+
+
+def checksum(seed: int, seq: int, class_no: int, kept_ms: int, record: bytes) -> int:
+    """Guards a row against bit rot and against rows of another epoch (`seed` comes from the epoch)."""
+    return zlib.crc32(b"%d %d %d" % (seq, class_no, kept_ms), zlib.crc32(record, seed))
+
+
+def batch_payload(
+    epoch: str, rows: Sequence[Row], void: Sequence[tuple[int, int]], *, late: bool, first_seq: int
+) -> bytes:
+    """The `up/log` message of these rows, byte for byte as they are stored; `late` flags them as backlog."""
+    bodies = (row.body[:-1] + _LATE if late else row.body for row in rows)
+    ranges = ",".join(f"[{first},{last}]" for first, last in void)
+    head = f'{{"v":1,"epoch":"{epoch}","first_seq":{first_seq},"records":['.encode()
+    tail = f'],"void":[{ranges}]}}'.encode() if void else b"]}"
+    return head + b",".join(bodies) + tail
