@@ -7,8 +7,8 @@ the double fault: for every fifth point the recovery itself is swept in the same
 
 What to know about strace (measured with 6.1):
 - a killed call is not carried out: the point is the state just before it;
-- N counts per thread. When several threads change the state (`SweepReport.threads`), a point of one thread is
-  reached only before the other threads reach the same count: keep durable work in one thread, or sweep more often;
+- N counts per thread. When several threads change the state (`SweepReport.threads`), the Nth call of one is reached
+  only before the others reach their Nth: sweep the files of each thread by themselves (`watched`);
 - a path filter (-P) matches exactly these paths, never what lies below them: name every file, also temporary
   ones, and the directory itself when it is synced. Files with random names escape;
 - with --seccomp-bpf an injected signal is silently dropped while an injected error works, so kills run without.

@@ -13,6 +13,8 @@ import pytest
 
 from kit.clock import ManualClock
 
+pytestmark = pytest.mark.timeout(60)
+
 ROOT = Path(__file__).parents[2]
 
 INNER = """

@@ -19,6 +19,8 @@ from support.crash_sweep import (
     sweep_crashes,
 )
 
+pytestmark = pytest.mark.timeout(60)
+
 OLD, NEW = "old" * 100, "new" * 100
 
 NAIVE = """
@@ -79,6 +81,16 @@ os.write(fd, b"up"); os.close(fd)
 os.rename(sys.argv[1] + "/up.tmp", sys.argv[1] + "/up")
 while True:
     signal.pause()
+"""
+
+
+TWO_THREADS = """
+import os, sys, threading
+def sync(name):
+    fd = os.open(sys.argv[1] + "/" + name, os.O_WRONLY | os.O_CREAT)
+    os.fsync(fd); os.fsync(fd); os.fsync(fd)
+for name in ("a", "b"):
+    thread = threading.Thread(target=sync, args=(name,)); thread.start(); thread.join()
 """
 
 
@@ -216,6 +228,16 @@ def test_a_queue_that_acknowledges_first_is_caught() -> None:
     early = QUEUE.replace("for number", 'db.execute("BEGIN")\nfor number') + '\ndb.execute("COMMIT")\n'
     report = sweep_crashes(queue_workload(early), double_every=0)
     assert any("2 acknowledged rows are lost" in violation for violation in report.violations)
+
+
+def test_calls_count_per_thread_so_each_threads_files_are_swept_by_themselves() -> None:
+    def workload(*watched: str) -> Workload:
+        return Workload(command=of(TWO_THREADS), watched=watched, check=lambda _: ())
+
+    both = sweep_crashes(workload("a", "b"), calls=["fsync"], double_every=0)
+    assert (both.threads, both.points) == (2, 3)
+    apart = [sweep_crashes(workload(name), calls=["fsync"], double_every=0) for name in "ab"]
+    assert [(report.threads, report.points) for report in apart] == [(1, 3), (1, 3)]
 
 
 def test_a_service_that_runs_for_ever_is_ended_when_it_is_up() -> None:
