@@ -25,6 +25,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from pydantic import BaseModel
 
+from fleet_server.alerts.routes import routes as alert_routes
+from fleet_server.alerts.service import AlertService
+from fleet_server.alerts.store import AlarmStore
 from fleet_server.errors import Refusal, SetupError
 from fleet_server.registry.broker import BrokerControl
 from fleet_server.registry.clones import CloneWatch
@@ -33,25 +36,31 @@ from fleet_server.registry.enforcement import RevocationDuty
 from fleet_server.registry.enrolment import EnrolmentService
 from fleet_server.registry.installation import Identity, Installation, worker_names
 from fleet_server.registry.pki import CertificateAuthority
-from fleet_server.registry.ports import AuditEntry, Auditor
 from fleet_server.registry.routes import (
     ASSETS_BODY_BYTES,
     ENROL_BODY_BYTES,
     KioskAuthentication,
     KioskPrincipal,
     kiosk_routes,
-    staff_routes,
 )
+from fleet_server.registry.routes import staff_routes as registry_routes
 from fleet_server.registry.service import RegistryService, Statuses
 from fleet_server.registry.store import METADATA, RegistryStore
 from fleet_server.settings import Role, Settings
+from fleet_server.staff.audit import AuditTrail
+from fleet_server.staff.hashing import Passwords
+from fleet_server.staff.model import StaffPrincipal
+from fleet_server.staff.ports import AuditEntry, Auditor
+from fleet_server.staff.routes import CookieName, StaffAuthenticator, staff_routes
+from fleet_server.staff.service import StaffService
+from fleet_server.staff.store import AuditStore, StaffStore
 from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from kit.metrics import CONTENT_TYPE, Kind, Metrics, MetricSpec
 from kit.mqtt import MqttSettings
 from kit.store import Database, Lease, LeaseLost, Leases, StoreBusy, lease_table, revisions
 from kit.supervise import SdNotifier, Service, Supervised, serve, spawn
-from kit.web import Api, Call, Guard, GuardSettings, Hooks, HttpServer, Limits, Principal, Problem, Routes, static_site
+from kit.web import Api, Call, Guard, GuardSettings, Hooks, HttpServer, Limits, Problem, Routes, static_site
 
 MIGRATIONS: Final = "fleet_server:migrations"
 DUTIES_LEASE: Final = "duties"
@@ -96,6 +105,7 @@ class Core:
     auditor: Auditor
     statuses: Statuses
     registry: RegistryService
+    alerts: AlertService
     metrics: Metrics
 
     def mqtt(self, identity: Identity, *, clean_start: bool, session_expiry_s: int) -> MqttSettings:
@@ -132,7 +142,11 @@ class Parts:
     api: list[Service] = field(default_factory=list)
     duties: list[Service] = field(default_factory=list)
     metrics: list[MetricSpec] = field(default_factory=lambda: list(METRICS))
-    authenticate: Callable[[web.Request], Awaitable[Principal | None]] | None = None
+    staff: StaffAuthenticator | None = None
+    enrolment: EnrolmentService | None = None
+    """Presence tells it which certificate a kiosk uses (`note_certificate`)."""
+    clones: CloneWatch | None = None
+    """Presence tells it of every birth (`note_session`)."""
 
 
 class Leadership:
@@ -195,14 +209,16 @@ class Leadership:
 class FleetServer:
     """One process: everything that runs in it, built but not started."""
 
-    def __init__(self, settings: Settings, roles: frozenset[Role], clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, roles: frozenset[Role], clock: Clock, *, authority: CertificateAuthority | None = None
+    ) -> None:
         self.settings = settings
         self.roles = roles
         self.parts = Parts()
         self.core = _core(settings, clock, self.parts)
         self.api_server: HttpServer | None = None
         self.kiosk_server: HttpServer | None = None
-        self.services = _compose(self)
+        _compose(self, authority)
 
     async def run(self, *, notifier: SdNotifier | None = None, stop: asyncio.Event | None = None) -> None:
         """Serve until stopped.
@@ -215,9 +231,10 @@ class FleetServer:
             stack.push_async_callback(self.core.database.close)
             await require_schema(self.settings.store_url)
             await self.core.directory.refresh()
+            services = _services(self)
             if notifier is not None:
                 notifier.ready()
-            await serve(self.services, notifier=notifier, stop=stop)
+            await serve(services, notifier=notifier, stop=stop)
 
 
 async def require_schema(database_url: str) -> None:
@@ -235,8 +252,9 @@ def _core(settings: Settings, clock: Clock, parts: Parts) -> Core:
     database = Database(settings.store_url)
     store = RegistryStore(database)
     directory = Directory(store)
-    auditor: Auditor = LogAuditor()
-    statuses = Statuses()
+    auditor: Auditor = AuditTrail(AuditStore(database), clock)
+    alerts = AlertService(AlarmStore(database), clock)
+    statuses = Statuses(alarms=alerts)
     return Core(
         settings=settings,
         clock=clock,
@@ -247,55 +265,77 @@ def _core(settings: Settings, clock: Clock, parts: Parts) -> Core:
         directory=directory,
         auditor=auditor,
         statuses=statuses,
+        alerts=alerts,
         registry=RegistryService(store, directory, clock, auditor=auditor, statuses=statuses),
         metrics=Metrics(parts.metrics),
     )
 
 
-def _compose(server: FleetServer) -> list[Service]:
-    """Build every feature for the roles of this process, and say what runs."""
+def _compose(server: FleetServer, authority: CertificateAuthority | None) -> None:
+    """Build every feature that the roles of this process need."""
     core, parts, roles = server.core, server.parts, server.roles
+    core.registry.use_alarms(core.alerts)
     parts.everywhere.append(core.directory)
+    if Role.API in roles:
+        _staff_parts(core, parts)
     if roles & {Role.API, Role.DUTIES}:
-        _registry_parts(server, core.installation.load_authority())
+        _registry_parts(server, authority or core.installation.load_authority())
+
+
+def _staff_parts(core: Core, parts: Parts) -> None:
+    settings = core.settings
+    store, audit_store = StaffStore(core.database), AuditStore(core.database)
+    trail = AuditTrail(audit_store, core.clock)
+    service = StaffService(
+        store, Passwords(), trail, first_admin_token_file=settings.first_admin_token_file, clock=core.clock
+    )
+    cookie = CookieName(is_secure=(settings.public_url or "").startswith("https://"))
+    parts.staff = StaffAuthenticator(service, trail, cookie)
+    parts.routes += [*staff_routes(service, audit_store, trail, cookie), alert_routes(core.alerts)]
+
+
+def _registry_parts(server: FleetServer, authority: CertificateAuthority) -> None:
+    core, parts = server.core, server.parts
+    enrolment = EnrolmentService(core.store, core.directory, authority, core.settings, core.clock, core.auditor)
+    parts.routes += registry_routes(core.registry, enrolment)
+    parts.enrolment = enrolment
+    duty = RevocationDuty(core.store, BrokerControl(core.installation, authority, core.clock), core.clock)
+    core.registry.on_revoked(duty.wake)
+    clones = CloneWatch(core.store, core.registry, core.clock)
+    core.directory.on_change(clones.forget)
+    parts.clones = clones
+    parts.duties += [duty, clones]
+
+
+def _services(server: FleetServer) -> list[Service]:
+    """What runs in this process, the servers included."""
+    core, parts, roles = server.core, server.parts, server.roles
     services: list[Service] = list(parts.everywhere)
     if Role.INGEST in roles:
         services += parts.ingest
-    if Role.API in roles:
+    if Role.API in roles and parts.enrolment is not None:
         server.api_server = _api_server(server)
-        services += [*parts.api, server.api_server]
-        if server.kiosk_server is not None:
-            services.append(server.kiosk_server)
+        server.kiosk_server = _kiosk_server(core, parts.enrolment)
+        services += [*parts.api, server.api_server, server.kiosk_server]
     if Role.DUTIES in roles:
         holder = f"{core.settings.worker}@{socket.gethostname()}:{os.getpid()}:{ulid(core.clock)[-6:]}"
         services.append(Leadership(core.leases, holder, parts.duties, core.metrics))
     return services
 
 
-def _registry_parts(server: FleetServer, authority: CertificateAuthority) -> None:
-    core, parts = server.core, server.parts
-    enrolment = EnrolmentService(core.store, core.directory, authority, core.settings, core.clock, core.auditor)
-    parts.routes += staff_routes(core.registry, enrolment)
-    duty = RevocationDuty(core.store, BrokerControl(core.installation, authority, core.clock), core.clock)
-    core.registry.on_revoked(duty.wake)
-    clones = CloneWatch(core.store, core.registry, core.clock)
-    core.directory.on_change(clones.forget)
-    parts.duties += [duty, clones]
-    if Role.API in server.roles:
-        server.kiosk_server = _kiosk_server(core, enrolment)
-
-
 # -- the two HTTP servers ----------------------------------------------------------------------------------------
 
 
-def staff_api(server: FleetServer) -> Api[Principal]:
+def staff_api(server: FleetServer) -> Api[StaffPrincipal]:
     """The API of the role api, with everything the features contributed; also the source of the OpenAPI document."""
+    staff = server.parts.staff
     return Api(
         "Hospital kiosk fleet server",
         "1",
         [_health_routes(server.roles), *server.parts.routes],
         Hooks(
-            authenticate=server.parts.authenticate or _nobody,
+            authenticate=None if staff is None else staff.authenticate,
+            audit=None if staff is None else staff.audit,
             translate=translate,
             observe=_observer(server.core.metrics),
         ),
@@ -421,10 +461,7 @@ def _observer(metrics: Metrics) -> Callable[[str, int, float], None]:
     return observe
 
 
-async def _nobody(request: web.Request) -> Principal | None:  # noqa: ARG001 - stands in for the staff feature
-    return None
-
-
 def openapi_document(settings: Settings, clock: Clock) -> dict[str, Any]:  # Any: a JSON document
-    """The OpenAPI document of the staff API; needs an initialised data directory."""
-    return staff_api(FleetServer(settings, frozenset({Role.API}), clock)).openapi()
+    """The OpenAPI document of the staff API; nothing of the installation is needed or touched."""
+    authority = CertificateAuthority.create(clock.utc())
+    return staff_api(FleetServer(settings, frozenset({Role.API}), clock, authority=authority)).openapi()

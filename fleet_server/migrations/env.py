@@ -1,7 +1,10 @@
 """Alembic's entry: imports every feature's store, so that its tables are in the metadata."""
 
+from fleet_server.alerts import store as alerts_store
 from fleet_server.registry import store as registry_store
+from fleet_server.staff import store as staff_store
 from kit.store import lease_table, run_migrations
 
 lease_table(registry_store.METADATA)
+STORES = (registry_store, staff_store, alerts_store)
 run_migrations(registry_store.METADATA)

@@ -1,0 +1,20 @@
+"""HTTP of alerts."""
+
+from __future__ import annotations
+
+from fleet_server.alerts.model import AlarmQuery, AlarmView, view
+from fleet_server.alerts.service import AlertService
+from fleet_server.staff.permissions import Permission
+from kit.web import Call, Page, Routes
+
+
+def routes(service: AlertService) -> Routes:
+    """Lists of alarms."""
+    api = Routes("alarms")
+
+    @api.get("/api/v1/alarms", permission=Permission.ALARMS_READ, summary="Alarms, the newest first")
+    async def alarms(call: Call, query: AlarmQuery) -> Page[AlarmView]:
+        found = await service.alarms(only_open=query.state == "open", kid=query.kid, limit=query.limit)
+        return Page(items=[view(alarm) for alarm in found], total=len(found))
+
+    return api

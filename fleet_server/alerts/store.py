@@ -1,0 +1,132 @@
+"""The table of alarms: one row a (kiosk, component, code)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, MetaData
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import Field, SQLModel, col, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from fleet_server.alerts.model import Alarm, AlarmEdge, AlarmOrigin
+from fleet_server.alerts.rules import apply
+from kit.store import Database, Json, UtcDateTime, metadata_of
+from wire.faults import Severity
+
+METADATA: MetaData = metadata_of("fleet")
+_KEYS_AT_ONCE = 500
+
+
+class _Row(SQLModel):
+    metadata: ClassVar[MetaData] = METADATA
+
+
+class AlarmChangeRow(_Row, table=True):
+    """The one row of the change counter; its lock makes writers queue up, so changes appear in order."""
+
+    __tablename__ = "alerts_change"
+    id: int = Field(primary_key=True)
+    value: int = Field(sa_type=BigInteger)
+
+
+class AlarmRow(_Row, table=True):
+    """An alarm."""
+
+    __tablename__ = "alerts_alarm"
+    kid: str = Field(max_length=40, primary_key=True)
+    component: str = Field(max_length=64, primary_key=True)
+    code: str = Field(max_length=64, primary_key=True)
+    severity: str = Field(max_length=16)
+    origin: str = Field(max_length=16)
+    is_open: bool = Field(index=True)
+    raised_at: datetime = Field(sa_type=UtcDateTime)
+    detected_at: datetime = Field(sa_type=UtcDateTime)
+    cleared_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    detail: dict[str, Any] = Field(sa_type=Json)  # Any: a JSON document
+    change_seq: int = Field(sa_type=BigInteger, index=True)
+
+
+class AlarmStore:
+    """Applies edges and reads alarms."""
+
+    def __init__(self, database: Database) -> None:
+        """Use this database."""
+        self._database = database
+
+    async def apply(self, edges: Sequence[AlarmEdge], now: datetime) -> list[Alarm]:
+        """Apply edges in their order in a transaction of its own; the alarms that changed."""
+        async with self._database.write() as connection:
+            return await self.apply_in(connection, edges, now)
+
+    async def apply_in(self, connection: AsyncConnection, edges: Sequence[AlarmEdge], now: datetime) -> list[Alarm]:
+        """Apply edges in their order inside a transaction; the alarms that changed."""
+        if not edges:
+            return []
+        async with AsyncSession(bind=connection, expire_on_commit=False) as session:
+            statement = update(AlarmChangeRow).where(col(AlarmChangeRow.id) == 1)
+            raised = await session.exec(
+                statement.values(value=AlarmChangeRow.value + 1).returning(col(AlarmChangeRow.value))
+            )
+            change_seq = raised.scalar_one()
+            changed: dict[tuple[str, str, str], Alarm] = {}
+            for edge in edges:
+                key = (edge.kid, edge.component, edge.code)
+                row = await session.get(AlarmRow, key)
+                after = apply(None if row is None else _alarm(row), edge, now)
+                if after is not None:
+                    fresh = _row(after, change_seq)
+                    await session.merge(fresh)
+                    await session.flush()
+                    changed[key] = _alarm(fresh)
+            return list(changed.values())
+
+    async def alarms(self, *, only_open: bool, kid: str | None = None, limit: int = 10_000) -> list[Alarm]:
+        """Alarms, the newest first."""
+        statement = select(AlarmRow).order_by(col(AlarmRow.raised_at).desc()).limit(limit)
+        if only_open:
+            statement = statement.where(col(AlarmRow.is_open).is_(True))
+        if kid is not None:
+            statement = statement.where(AlarmRow.kid == kid)
+        async with self._database.read_session() as session:
+            return [_alarm(row) for row in await session.exec(statement)]
+
+    async def changed_since(self, change_seq: int) -> list[Alarm]:
+        """Alarms changed after that number, in the order of their changes."""
+        statement = select(AlarmRow).where(AlarmRow.change_seq > change_seq).order_by(col(AlarmRow.change_seq))
+        async with self._database.read_session() as session:
+            return [_alarm(row) for row in await session.exec(statement)]
+
+
+def _alarm(row: AlarmRow) -> Alarm:
+    return Alarm(
+        row.kid,
+        row.component,
+        row.code,
+        Severity(row.severity),
+        AlarmOrigin(row.origin),
+        row.is_open,
+        row.raised_at,
+        row.detected_at,
+        row.cleared_at,
+        row.detail,
+        row.change_seq,
+    )
+
+
+def _row(alarm: Alarm, change_seq: int) -> AlarmRow:
+    return AlarmRow(
+        kid=alarm.kid,
+        component=alarm.component,
+        code=alarm.code,
+        severity=alarm.severity.value,
+        origin=alarm.origin.value,
+        is_open=alarm.is_open,
+        raised_at=alarm.raised_at,
+        detected_at=alarm.detected_at,
+        cleared_at=alarm.cleared_at,
+        detail=dict(alarm.detail),
+        change_seq=change_seq,
+    )

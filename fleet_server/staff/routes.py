@@ -1,0 +1,289 @@
+"""HTTP of staff: signing in, accounts, sessions, tokens, the audit trail; and who is calling."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from aiohttp import web
+from pydantic import Field
+
+from fleet_server.staff.audit import AuditTrail
+from fleet_server.staff.model import (
+    ApiToken,
+    AuditRow,
+    AuditView,
+    FirstAdminForm,
+    Form,
+    LoginForm,
+    Me,
+    PasswordForm,
+    Session,
+    SessionView,
+    StaffPrincipal,
+    TokenCreated,
+    TokenForm,
+    TokenView,
+    TotpSetup,
+    User,
+    UserCreated,
+    UserForm,
+    UserPatch,
+    UserView,
+)
+from fleet_server.staff.permissions import Permission, permissions_of
+from fleet_server.staff.ports import AuditEntry
+from fleet_server.staff.rules import SESSION_AGE
+from fleet_server.staff.service import StaffService
+from fleet_server.staff.store import AuditStore
+from kit.web import SIGNED_IN, Audited, Call, Cookie, FileBody, Page, Routes
+from wire.envelope import Scalar
+
+_BEARER: Final = "Bearer "
+_EXPORT_LIMIT: Final = 100_000
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class CookieName:
+    """The session cookie: `__Host-` and Secure behind HTTPS, plain on loopback, where there is no TLS."""
+
+    is_secure: bool
+
+    @property
+    def name(self) -> str:
+        """The cookie's name."""
+        return "__Host-session" if self.is_secure else "session"
+
+    def cookie(self, value: str, max_age_s: int) -> Cookie:
+        """The cookie to send; `max_age_s` 0 deletes it."""
+        return Cookie(self.name, value, max_age_s=max_age_s, secure=self.is_secure)
+
+
+class AuditQuery(Form):
+    """Filters of the audit trail."""
+
+    actor: str | None = Field(default=None, max_length=64)
+    action: str | None = Field(default=None, max_length=64)
+    target: str | None = Field(default=None, max_length=64)
+    since: datetime | None = None
+    limit: int = Field(default=100, ge=1, le=1_000)
+    cursor: int | None = Field(default=None, ge=1)
+
+
+class StaffAuthenticator:
+    """Finds the caller by session cookie or API token, and writes every attempted change into the audit trail."""
+
+    def __init__(self, service: StaffService, trail: AuditTrail, cookie: CookieName) -> None:
+        """Ask this service."""
+        self._service = service
+        self._trail = trail
+        self._cookie = cookie
+
+    async def authenticate(self, request: web.Request) -> StaffPrincipal | None:
+        """The caller; None when nobody is known."""
+        header = request.headers.get("Authorization", "")
+        if header.startswith(_BEARER):
+            return await self._service.by_api_token(header[len(_BEARER) :])
+        token = request.cookies.get(self._cookie.name)
+        return None if not token else await self._service.by_session(token)
+
+    async def audit(self, audited: Audited[StaffPrincipal]) -> None:
+        """Keep one unsafe operation that was attempted. Sign-ins write their own rows."""
+        if audited.operation in {"login", "first_admin"}:
+            return
+        outcome = "ok" if audited.status < web.HTTPBadRequest.status_code else "refused"
+        actor = audited.principal.id if audited.principal is not None else "anonymous"
+        fields: dict[str, Scalar] = {"status": audited.status, "path": audited.path[:200], "code": audited.code}
+        await self._trail.record(AuditEntry(actor, audited.operation, None, outcome, fields, audited.remote))
+
+
+def staff_routes(service: StaffService, store: AuditStore, trail: AuditTrail, cookie: CookieName) -> list[Routes]:
+    """All routes of this feature."""
+    return [
+        _sign_in_routes(service, cookie),
+        _user_routes(service),
+        _session_routes(service),
+        _token_routes(service),
+        _audit_routes(store, trail),
+    ]
+
+
+def _sign_in_routes(service: StaffService, cookie: CookieName) -> Routes:
+    routes = Routes("auth")
+
+    @routes.post("/api/v1/auth/first-admin", permission=None, summary="The first administrator, by one-time token")
+    async def first_admin(call: Call[StaffPrincipal], body: FirstAdminForm) -> TotpSetup:
+        return await service.make_first_admin(body, call.remote)
+
+    @routes.post("/api/v1/auth/login", permission=None, summary="Open a session")
+    async def login(call: Call[StaffPrincipal], body: LoginForm) -> Me:
+        user, token = await service.sign_in(body, call.remote)
+        call.set_cookie(cookie.cookie(token, int(SESSION_AGE.total_seconds())))
+        return _me(user)
+
+    @routes.post("/api/v1/auth/logout", permission=SIGNED_IN, summary="End the session")
+    async def logout(call: Call[StaffPrincipal]) -> None:
+        await service.sign_out(call.principal)
+        call.set_cookie(cookie.cookie("", 0))
+
+    @routes.get("/api/v1/auth/me", permission=SIGNED_IN, summary="Who is signed in")
+    async def me(call: Call[StaffPrincipal]) -> Me:
+        return _me(await service.user(call.principal.id))
+
+    @routes.post("/api/v1/auth/password", permission=SIGNED_IN, summary="A new password; ends all own sessions")
+    async def password(call: Call[StaffPrincipal], body: PasswordForm) -> None:
+        await service.change_password(call.principal, body, call.remote)
+        call.set_cookie(cookie.cookie("", 0))
+
+    return routes
+
+
+def _user_routes(service: StaffService) -> Routes:
+    routes = Routes("users")
+
+    @routes.get("/api/v1/users", permission=Permission.USERS_MANAGE, summary="All accounts")
+    async def users(call: Call[StaffPrincipal]) -> Page[UserView]:
+        found = [_user_view(user) for user in await service.users()]
+        return Page(items=found, total=len(found))
+
+    @routes.post("/api/v1/users", permission=Permission.USERS_MANAGE, summary="A new account", status=201)
+    async def add_user(call: Call[StaffPrincipal], body: UserForm) -> UserCreated:
+        user, setup = await service.add_user(body)
+        return UserCreated(**_user_view(user).model_dump(), **setup.model_dump())
+
+    @routes.patch("/api/v1/users/{username}", permission=Permission.USERS_MANAGE, summary="Change an account")
+    async def patch_user(call: Call[StaffPrincipal], username: str, body: UserPatch) -> UserView:
+        return _user_view(await service.patch_user(username, body, call.principal))
+
+    return routes
+
+
+def _session_routes(service: StaffService) -> Routes:
+    routes = Routes("sessions")
+
+    @routes.get("/api/v1/sessions", permission=Permission.SESSIONS_MANAGE, summary="Who is signed in where")
+    async def sessions(call: Call[StaffPrincipal]) -> Page[SessionView]:
+        found = [_session_view(session, call.principal) for session in await service.sessions()]
+        return Page(items=found, total=len(found))
+
+    @routes.delete("/api/v1/sessions/{identifier}", permission=Permission.SESSIONS_MANAGE, summary="End a session")
+    async def revoke_session(call: Call[StaffPrincipal], identifier: str) -> None:
+        await service.revoke_session(identifier)
+
+    return routes
+
+
+def _token_routes(service: StaffService) -> Routes:
+    routes = Routes("tokens")
+
+    @routes.get("/api/v1/tokens", permission=Permission.TOKENS_OWN, summary="Own API tokens")
+    async def tokens(call: Call[StaffPrincipal]) -> Page[TokenView]:
+        found = [_token_view(token) for token in await service.tokens(call.principal)]
+        return Page(items=found, total=len(found))
+
+    @routes.post("/api/v1/tokens", permission=Permission.TOKENS_OWN, summary="A new API token", status=201)
+    async def add_token(call: Call[StaffPrincipal], body: TokenForm) -> TokenCreated:
+        token, secret = await service.add_token(call.principal, body)
+        return TokenCreated(**_token_view(token).model_dump(), token=secret)
+
+    @routes.delete("/api/v1/tokens/{identifier}", permission=Permission.TOKENS_OWN, summary="Withdraw an API token")
+    async def drop_token(call: Call[StaffPrincipal], identifier: str) -> None:
+        await service.drop_token(call.principal, identifier)
+
+    return routes
+
+
+class ChainView(Form):
+    """Whether the audit trail is whole."""
+
+    is_whole: bool
+    first_bad_no: int | None
+    reason: str | None
+
+
+def _audit_routes(store: AuditStore, trail: AuditTrail) -> Routes:
+    routes = Routes("audit")
+
+    @routes.get("/api/v1/audit", permission=Permission.AUDIT_READ, summary="The audit trail, newest first")
+    async def audit(call: Call[StaffPrincipal], query: AuditQuery) -> Page[AuditView]:
+        rows = await store.rows(
+            before_no=query.cursor,
+            actor=query.actor,
+            action=query.action,
+            target=query.target,
+            since=query.since,
+            limit=query.limit + 1,
+        )
+        more = len(rows) > query.limit
+        items = [_audit_view(row) for row in rows[: query.limit]]
+        head_no, _ = await store.head()
+        return Page(items=items, total=head_no, next=str(items[-1].no) if more else None)
+
+    @routes.get("/api/v1/audit/chain", permission=Permission.AUDIT_READ, summary="Verify the whole trail")
+    async def chain(call: Call[StaffPrincipal]) -> ChainView:
+        found = await trail.verify()
+        return ChainView(
+            is_whole=found is None,
+            first_bad_no=None if found is None else found.no,
+            reason=None if found is None else found.reason,
+        )
+
+    @routes.get("/api/v1/audit.csv", permission=Permission.AUDIT_READ, summary="The audit trail as CSV")
+    async def audit_csv(call: Call[StaffPrincipal]) -> FileBody:
+        rows = await store.rows(after_no=0, limit=_EXPORT_LIMIT)
+        return FileBody(_csv(rows), "text/csv; charset=utf-8", "audit.csv")
+
+    return routes
+
+
+def _csv(rows: Sequence[AuditRow]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(AuditView.model_fields)
+    for row in rows:
+        writer.writerow([_cell(value) for value in _audit_view(row).model_dump(mode="json").values()])
+    return out.getvalue().encode("utf-8-sig")
+
+
+def _cell(value: object) -> str:
+    """A cell a spreadsheet does not run as a formula."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def _me(user: User) -> Me:
+    return Me(
+        username=user.username,
+        display_name=user.display_name,
+        roles=list(user.roles),
+        permissions=sorted(permissions_of(user.roles)),
+        language=user.language,
+    )
+
+
+def _user_view(user: User) -> UserView:
+    return UserView.model_validate({name: getattr(user, name) for name in UserView.model_fields})
+
+
+def _session_view(session: Session, caller: StaffPrincipal) -> SessionView:
+    facts = {name: getattr(session, name) for name in SessionView.model_fields if name != "is_own"}
+    return SessionView(**facts, is_own=session.id == caller.session_id)
+
+
+def _token_view(token: ApiToken) -> TokenView:
+    return TokenView(
+        id=token.id,
+        name=token.name,
+        permissions=sorted(token.permissions),
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+    )
+
+
+def _audit_view(row: AuditRow) -> AuditView:
+    return AuditView.model_validate({name: getattr(row, name) for name in AuditView.model_fields})

@@ -1,0 +1,362 @@
+"""Signing in and managing accounts. Every refusal of a sign-in looks the same and takes the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pyotp
+
+from fleet_server.errors import Refusal
+from fleet_server.staff.hashing import Passwords
+from fleet_server.staff.model import (
+    ApiToken,
+    FirstAdminForm,
+    LoginForm,
+    PasswordForm,
+    Session,
+    StaffPrincipal,
+    TokenForm,
+    TotpSetup,
+    User,
+    UserForm,
+    UserPatch,
+)
+from fleet_server.staff.permissions import FIRST_ADMIN_ROLES, Permission, Role, permissions_of
+from fleet_server.staff.ports import AuditEntry, Auditor
+from fleet_server.staff.rules import (
+    REMEMBERED_PASSWORDS,
+    SESSION_AGE,
+    SESSION_IDLE,
+    accepted_step,
+    check_password,
+    digest_of,
+    is_alive,
+    is_locked,
+    lock_after_failure,
+    totp_uri,
+)
+from fleet_server.staff.store import StaffStore
+from kit.clock import Clock, ulid
+
+TOUCH_AFTER: Final = timedelta(seconds=30)
+"""A session's last use is written at most this often."""
+_SOURCES_KEPT: Final = 10_000
+_DELAY_CAP_S: Final = 8.0
+_FREE_FAILURES: Final = 3
+_FORGIVE_AFTER: Final = timedelta(minutes=15)
+_WRONG: Final = Refusal("sign_in_refused", "User name, password or code is wrong, or the account is locked", status=401)
+
+
+class SourceDelays:
+    """Slows a network address down after failures; never locks anybody out."""
+
+    def __init__(self) -> None:
+        """Nobody has failed yet."""
+        self._failures: OrderedDict[str, tuple[int, datetime]] = OrderedDict()
+
+    def delay_s(self, source: str, now: datetime) -> float:
+        """How long this address waits before its next try is looked at."""
+        count, last = self._failures.get(source, (0, now))
+        if now - last > _FORGIVE_AFTER or count < _FREE_FAILURES:
+            return 0.0
+        return float(min(_DELAY_CAP_S, 0.25 * 2.0 ** (count - _FREE_FAILURES)))
+
+    def failed(self, source: str, now: datetime) -> None:
+        """Count a failure."""
+        count, last = self._failures.pop(source, (0, now))
+        self._failures[source] = (1 if now - last > _FORGIVE_AFTER else count + 1, now)
+        while len(self._failures) > _SOURCES_KEPT:
+            self._failures.popitem(last=False)
+
+    def succeeded(self, source: str) -> None:
+        """Forget the failures of an address."""
+        self._failures.pop(source, None)
+
+
+class StaffService:
+    """Accounts, sessions, tokens."""
+
+    def __init__(
+        self,
+        store: StaffStore,
+        passwords: Passwords,
+        auditor: Auditor,
+        *,
+        first_admin_token_file: Path,
+        clock: Clock,
+    ) -> None:
+        """Connect the parts."""
+        self._store = store
+        self._passwords = passwords
+        self._auditor = auditor
+        self._token_file = first_admin_token_file
+        self._clock = clock
+        self._delays = SourceDelays()
+
+    async def make_first_admin(self, form: FirstAdminForm, source: str) -> TotpSetup:
+        """Turn the one-time token into the first account.
+
+        Raises:
+            Refusal: there is an account already, the token is wrong, or the password is too weak.
+        """
+        await self._wait(source)
+        wanted = await asyncio.to_thread(_read_token, self._token_file)
+        if wanted is None or not hmac.compare_digest(wanted.encode(), form.token.encode()):
+            self._delays.failed(source, self._clock.utc())
+            raise Refusal("token_refused", "The one-time token is wrong or was used already", status=403)
+        check_password(form.password, form.username)
+        user = await self._new_user(form.username, form.display_name, FIRST_ADMIN_ROLES, form.password)
+        if not await self._store.add_user(user, only_if_none=True):
+            raise Refusal("already_set_up", "There is an administrator already", status=403)
+        await asyncio.to_thread(_remove, self._token_file)
+        await self._note(user.username, "first_admin", user.username, "ok", source)
+        return _setup(user)
+
+    async def sign_in(self, form: LoginForm, source: str) -> tuple[User, str]:
+        """Open a session and return its secret token.
+
+        Raises:
+            Refusal: always the same one, whatever was wrong.
+        """
+        await self._wait(source)
+        user = await self._store.user(form.username)
+        fits = await self._passwords.matches(None if user is None else user.password_hash, form.password)
+        if user is None or not user.is_active or not await self._second_factor(user, form.totp, fits=fits):
+            self._delays.failed(source, self._clock.utc())
+            await self._note(form.username, "sign_in", None, "refused", source)
+            raise _WRONG
+        self._delays.succeeded(source)
+        token = secrets.token_urlsafe(32)
+        now = self._clock.utc()
+        await self._store.drop_dead_sessions(now - SESSION_AGE, now - SESSION_IDLE)
+        await self._store.add_session(
+            Session(ulid(self._clock), user.username, digest_of(token), now, now, source[:64])
+        )
+        await self._note(user.username, "sign_in", None, "ok", source)
+        return user, token
+
+    async def _second_factor(self, user: User, code: str, *, fits: bool) -> bool:
+        """Judge password and code under the account's lock, so that one code opens one session."""
+        now = self._clock.utc()
+        accepted = False
+
+        def judge(current: User) -> User:
+            nonlocal accepted
+            if is_locked(current, now):
+                return current
+            step = accepted_step(current.totp_secret, code, current.totp_last_step, now) if fits else None
+            if step is None:
+                failures = current.failures + 1
+                return replace(current, failures=failures, locked_until=lock_after_failure(failures, now))
+            accepted = True
+            return replace(current, failures=0, locked_until=None, totp_last_step=step)
+
+        await self._store.change_user(user.username, judge)
+        return accepted
+
+    async def sign_out(self, principal: StaffPrincipal) -> None:
+        """End the caller's session."""
+        if principal.session_id is not None:
+            await self._store.drop_sessions(identifier=principal.session_id)
+
+    async def by_session(self, token: str) -> StaffPrincipal | None:
+        """Who holds this session token; None when it is unknown, too old, or its account is disabled."""
+        session = await self._store.session_by_digest(digest_of(token))
+        now = self._clock.utc()
+        if session is None or not is_alive(session, now):
+            return None
+        user = await self._store.user(session.username)
+        if user is None or not user.is_active:
+            return None
+        if now - session.last_used_at >= TOUCH_AFTER:
+            await self._store.touch_session(session.id, now)
+        return StaffPrincipal(user.username, permissions_of(user.roles), session.id)
+
+    async def by_api_token(self, token: str) -> StaffPrincipal | None:
+        """Who holds this API token; its owner's permissions of today bound what it may do."""
+        found = await self._store.token_by_digest(digest_of(token))
+        if found is None or self._clock.utc() >= found.expires_at:
+            return None
+        user = await self._store.user(found.username)
+        if user is None or not user.is_active:
+            return None
+        return StaffPrincipal(user.username, found.permissions & permissions_of(user.roles))
+
+    async def change_password(self, principal: StaffPrincipal, form: PasswordForm, source: str) -> None:
+        """Set a new password and end all sessions of the account.
+
+        Raises:
+            Refusal: the old one is wrong, the new one too weak or used before.
+        """
+        user = await self.user(principal.id)
+        if not await self._passwords.matches(user.password_hash, form.current):
+            raise Refusal("password_wrong", "The current password is wrong", status=403)
+        check_password(form.new, user.username)
+        for earlier in (user.password_hash, *user.earlier_hashes):
+            if await self._passwords.matches(earlier, form.new):
+                raise Refusal("password_used_before", "This password was used before", status=422)
+        encoded = await self._passwords.hash(form.new)
+        now = self._clock.utc()
+
+        def change(current: User) -> User:
+            kept = (current.password_hash, *current.earlier_hashes)[: REMEMBERED_PASSWORDS - 1]
+            return replace(current, password_hash=encoded, earlier_hashes=kept, password_changed_at=now)
+
+        await self._store.change_user(user.username, change)
+        await self._store.drop_sessions(username=user.username)
+        await self._note(user.username, "change_password", user.username, "ok", source)
+
+    async def user(self, username: str) -> User:
+        """One account.
+
+        Raises:
+            Refusal: there is none of that name.
+        """
+        user = await self._store.user(username)
+        if user is None:
+            raise Refusal("unknown_user", "There is no such account", status=404)
+        return user
+
+    async def users(self) -> Sequence[User]:
+        """All accounts."""
+        return await self._store.users()
+
+    async def add_user(self, form: UserForm) -> tuple[User, TotpSetup]:
+        """Make an account; its second factor is shown this once.
+
+        Raises:
+            Refusal: the name is taken, or the password too weak.
+        """
+        check_password(form.password, form.username)
+        user = await self._new_user(form.username, form.display_name, form.roles, form.password, form.language)
+        if not await self._store.add_user(user):
+            raise Refusal("name_taken", "There is an account of that name")
+        return user, _setup(user)
+
+    async def patch_user(self, username: str, patch: UserPatch, actor: StaffPrincipal) -> User:
+        """Change an account; who loses rights or is disabled is signed out.
+
+        Raises:
+            Refusal: no such account, or the last account administrator would be gone.
+        """
+        before = await self.user(username)
+
+        def change(current: User) -> User:
+            return replace(
+                current,
+                display_name=patch.display_name or current.display_name,
+                roles=tuple(patch.roles) if patch.roles is not None else current.roles,
+                is_active=current.is_active if patch.is_active is None else patch.is_active,
+                failures=0 if patch.unlock else current.failures,
+                locked_until=None if patch.unlock else current.locked_until,
+            )
+
+        await self._keep_an_administrator(change(before))
+        changed = await self._store.change_user(username, change)
+        if changed is None:
+            raise Refusal("unknown_user", "There is no such account", status=404)
+        if username != actor.id and (changed.roles != before.roles or not changed.is_active):
+            await self._store.drop_sessions(username=username)
+        return changed
+
+    async def sessions(self) -> Sequence[Session]:
+        """All sessions."""
+        return await self._store.sessions()
+
+    async def revoke_session(self, identifier: str) -> None:
+        """End somebody's session.
+
+        Raises:
+            Refusal: there is none of that id.
+        """
+        if not await self._store.drop_sessions(identifier=identifier):
+            raise Refusal("unknown_session", "There is no such session", status=404)
+
+    async def add_token(self, principal: StaffPrincipal, form: TokenForm) -> tuple[ApiToken, str]:
+        """Make an API token and return its secret, which is shown this once.
+
+        Raises:
+            Refusal: it would have permissions its owner does not have.
+        """
+        wanted = principal.permissions if form.permissions is None else frozenset(form.permissions)
+        if not wanted <= principal.permissions:
+            raise Refusal("permission_not_own", "A token cannot do what its owner cannot do", status=403)
+        now = self._clock.utc()
+        secret = f"kft_{secrets.token_urlsafe(32)}"
+        token = ApiToken(
+            ulid(self._clock), principal.id, digest_of(secret), form.name, wanted, now, now + timedelta(days=form.days)
+        )
+        await self._store.add_token(token)
+        return token, secret
+
+    async def tokens(self, principal: StaffPrincipal) -> Sequence[ApiToken]:
+        """The caller's API tokens."""
+        return await self._store.tokens(principal.id)
+
+    async def drop_token(self, principal: StaffPrincipal, identifier: str) -> None:
+        """Withdraw one of the caller's API tokens.
+
+        Raises:
+            Refusal: there is none of that id.
+        """
+        if not await self._store.drop_token(identifier, principal.id):
+            raise Refusal("unknown_token", "There is no such token", status=404)
+
+    async def _new_user(
+        self, username: str, display_name: str, roles: Sequence[Role], password: str, language: str = "zh-CN"
+    ) -> User:
+        now = self._clock.utc()
+        return User(
+            username=username,
+            display_name=display_name,
+            roles=tuple(dict.fromkeys(roles)),
+            language="en" if language == "en" else "zh-CN",
+            password_hash=await self._passwords.hash(password),
+            earlier_hashes=(),
+            totp_secret=pyotp.random_base32(),
+            totp_last_step=0,
+            failures=0,
+            locked_until=None,
+            is_active=True,
+            created_at=now,
+            password_changed_at=now,
+        )
+
+    async def _keep_an_administrator(self, changed: User) -> None:
+        others = [user for user in await self._store.users() if user.username != changed.username]
+        left = [user for user in (*others, changed) if user.is_active]
+        if not any(Permission.USERS_MANAGE in permissions_of(user.roles) for user in left):
+            raise Refusal("last_administrator", "Nobody would be left who manages accounts")
+
+    async def _wait(self, source: str) -> None:
+        delay_s = self._delays.delay_s(source, self._clock.utc())
+        if delay_s > 0:
+            await asyncio.sleep(delay_s)
+
+    async def _note(self, actor: str, action: str, target: str | None, outcome: str, source: str) -> None:
+        await self._auditor.record(AuditEntry(actor, action, target, outcome, {}, source))
+
+
+def _setup(user: User) -> TotpSetup:
+    return TotpSetup(totp_secret=user.totp_secret, totp_uri=totp_uri(user.username, user.totp_secret))
+
+
+def _read_token(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _remove(file: Path) -> None:
+    with suppress(FileNotFoundError):
+        file.unlink()
