@@ -28,10 +28,10 @@ from fleet_server.registry.model import (
     KioskState,
 )
 from fleet_server.registry.pki import CertificateAuthority, Leaf, SigningRequest, check_csr
-from fleet_server.registry.ports import AuditEntry, Auditor
 from fleet_server.registry.service import UnknownKiosk, next_state, revoke_certificates
 from fleet_server.registry.store import RegistryStore, RegistryWork
 from fleet_server.settings import Settings
+from fleet_server.staff.ports import AuditEntry, Auditor
 from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from wire.enrolment import (

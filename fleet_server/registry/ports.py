@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -62,26 +62,6 @@ class AlarmSink(Protocol):
 
     async def clear_alarm(self, kid: str, component: str, code: Fault) -> None:
         """Close the alarm; nothing happens when none is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """Who did what to whom; `fields` hold no secret and nothing of a patient."""
-
-    actor: str
-    action: str
-    target: str | None
-    outcome: str
-    fields: Mapping[str, Scalar] = field(default_factory=dict)
-    source: str | None = None
-    """The network address it came from."""
-
-
-class Auditor(Protocol):
-    """Implemented by `staff`: the append-only audit trail."""
-
-    async def record(self, entry: AuditEntry) -> None:
-        """Append one row."""
 
 
 class NoStatus:

@@ -31,6 +31,7 @@ from fleet_server.registry.model import (
 )
 from fleet_server.registry.pki import read_leaf
 from fleet_server.registry.service import RegistryService
+from fleet_server.staff.permissions import Permission
 from kit.clock import Clock
 from kit.web import Call, Page, Problem, Routes, peer_certificate
 from wire.enrolment import (
@@ -43,11 +44,6 @@ from wire.enrolment import (
     ServerClock,
 )
 
-READ: Final = "kiosks.read"
-ENROL: Final = "kiosks.enrol"
-REVOKE: Final = "kiosks.revoke"
-IMPORT: Final = "assets.import"
-PERMISSIONS: Final = (READ, ENROL, REVOKE, IMPORT)
 KIOSK_SELF: Final = "kiosk.self"
 """What a kiosk may do with its own certificate."""
 ASSETS_BODY_BYTES: Final = 4_194_304
@@ -89,7 +85,7 @@ def staff_routes(registry: RegistryService, enrolment: EnrolmentService) -> list
 def _fleet_routes(registry: RegistryService) -> Routes:
     routes = Routes("kiosks")
 
-    @routes.get("/api/v1/kiosks", permission=READ, summary="The fleet, filtered, page by page")
+    @routes.get("/api/v1/kiosks", permission=Permission.KIOSKS_READ, summary="The fleet, filtered, page by page")
     async def kiosks(call: Call, query: KioskQuery) -> Page[KioskView]:
         found = [view for view in await registry.views() if _matches(view, query)]
         after = _cursor_kid(query.cursor)
@@ -98,17 +94,17 @@ def _fleet_routes(registry: RegistryService) -> Routes:
         more = len(rest) > len(items)
         return Page(items=items, total=len(found), next=_cursor(items[-1].kid) if more else None)
 
-    @routes.get("/api/v1/kiosks/{kid}", permission=READ, summary="One kiosk, whole")
+    @routes.get("/api/v1/kiosks/{kid}", permission=Permission.KIOSKS_READ, summary="One kiosk, whole")
     async def kiosk(call: Call, kid: str) -> KioskDetail:
         return await registry.detail(kid)
 
-    @routes.get("/api/v1/areas", permission=READ, summary="Areas and floors that have kiosks")
+    @routes.get("/api/v1/areas", permission=Permission.KIOSKS_READ, summary="Areas and floors that have kiosks")
     async def areas(call: Call) -> list[AreaView]:
         return registry.areas()
 
     @routes.post(
         "/api/v1/assets/import",
-        permission=IMPORT,
+        permission=Permission.ASSETS_IMPORT,
         summary="Take over an asset list, or only check it",
         body_bytes=ASSETS_BODY_BYTES,
     )
@@ -121,12 +117,18 @@ def _fleet_routes(registry: RegistryService) -> Routes:
 def _state_routes(registry: RegistryService) -> Routes:
     routes = Routes("kiosk_states")
 
-    @routes.post("/api/v1/kiosks/{kid}/revoke", permission=REVOKE, summary="Take the identity away and cut it off")
+    @routes.post(
+        "/api/v1/kiosks/{kid}/revoke",
+        permission=Permission.KIOSKS_REVOKE,
+        summary="Take the identity away and cut it off",
+    )
     async def revoke(call: Call, kid: str, body: Reasoned) -> KioskDetail:
         await registry.revoke(kid, body.reason, actor=call.principal.id)
         return await registry.detail(kid)
 
-    @routes.post("/api/v1/kiosks/{kid}/quarantine", permission=REVOKE, summary="Stop listening to a kiosk")
+    @routes.post(
+        "/api/v1/kiosks/{kid}/quarantine", permission=Permission.KIOSKS_REVOKE, summary="Stop listening to a kiosk"
+    )
     async def quarantine(call: Call, kid: str, body: Reasoned) -> KioskDetail:
         done = await registry.quarantine(kid, QuarantineReason.MANUAL, body.reason, actor=call.principal.id)
         view = await registry.detail(kid)
@@ -134,12 +136,14 @@ def _state_routes(registry: RegistryService) -> Routes:
             raise Problem(409, "state_conflict", "Only an enrolled kiosk can be quarantined")
         return view
 
-    @routes.post("/api/v1/kiosks/{kid}/release", permission=ENROL, summary="End the quarantine")
+    @routes.post("/api/v1/kiosks/{kid}/release", permission=Permission.KIOSKS_ENROL, summary="End the quarantine")
     async def release(call: Call, kid: str) -> KioskDetail:
         await registry.release(kid, actor=call.principal.id)
         return await registry.detail(kid)
 
-    @routes.post("/api/v1/kiosks/{kid}/retire", permission=REVOKE, summary="Take it out of the fleet for ever")
+    @routes.post(
+        "/api/v1/kiosks/{kid}/retire", permission=Permission.KIOSKS_REVOKE, summary="Take it out of the fleet for ever"
+    )
     async def retire(call: Call, kid: str, body: Reasoned) -> KioskDetail:
         await registry.retire(kid, body.reason, actor=call.principal.id)
         return await registry.detail(kid)
@@ -150,20 +154,22 @@ def _state_routes(registry: RegistryService) -> Routes:
 def _enrolment_routes(enrolment: EnrolmentService) -> Routes:
     routes = Routes("enrolments")
 
-    @routes.get("/api/v1/enrolments", permission=ENROL, summary="Machines that ask for an identity")
+    @routes.get("/api/v1/enrolments", permission=Permission.KIOSKS_ENROL, summary="Machines that ask for an identity")
     async def enrolments(call: Call, query: EnrolmentQuery) -> Page[EnrolmentView]:
         found = await enrolment.listed(tuple(query.state))
         return Page(items=found, total=len(found))
 
     @routes.post(
         "/api/v1/enrolments/{identifier}/confirm",
-        permission=ENROL,
+        permission=Permission.KIOSKS_ENROL,
         summary="Give the machine with this code on its screen the identity of an asset",
     )
     async def confirm(call: Call, identifier: str, body: Confirmation) -> EnrolmentView:
         return await enrolment.confirm(identifier, body, actor=call.principal.id)
 
-    @routes.post("/api/v1/enrolments/{identifier}/refuse", permission=ENROL, summary="Turn a request down")
+    @routes.post(
+        "/api/v1/enrolments/{identifier}/refuse", permission=Permission.KIOSKS_ENROL, summary="Turn a request down"
+    )
     async def refuse(call: Call, identifier: str, body: Reasoned) -> EnrolmentView:
         return await enrolment.refuse(identifier, body.reason, actor=call.principal.id)
 

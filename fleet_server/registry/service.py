@@ -32,14 +32,13 @@ from fleet_server.registry.ports import (
     AlarmSink,
     AlarmSource,
     AlarmStatus,
-    AuditEntry,
-    Auditor,
     NoStatus,
     PresenceSource,
     PresenceStatus,
     TelemetrySource,
 )
 from fleet_server.registry.store import RegistryStore, RegistryWork
+from fleet_server.staff.ports import AuditEntry, Auditor
 from kit.clock import Clock
 from kit.logs import get_logger
 from kit.machine import step

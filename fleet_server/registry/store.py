@@ -164,6 +164,12 @@ class RegistryStore:
             rows = await session.exec(select(CertificateRow).where(CertificateRow.kid == kid).order_by(order))
             return [_certificate(row) for row in rows]
 
+    async def live_certificates(self) -> list[IssuedCertificate]:
+        """Certificates that are not revoked."""
+        async with self._database.read_session() as session:
+            statement = select(CertificateRow).where(CertificateRow.state != CertificateState.REVOKED)
+            return [_certificate(row) for row in await session.exec(statement)]
+
     async def revoked_certificates(self, after: datetime) -> list[IssuedCertificate]:
         """Revoked certificates that end after that moment: the revocation list."""
         async with self._database.read_session() as session:
@@ -272,6 +278,12 @@ class RegistryWork:
         row.state, row.state_since, row.state_reason = state.value, at, reason
         row.quarantine = None if quarantine is None else quarantine.value
         row.change_seq = self._change_seq
+
+    async def set_states(self, kids: Sequence[str], state: KioskState, *, at: datetime) -> None:
+        """Persist one state for many kiosks."""
+        for row in await self._rows(kids):
+            row.state, row.state_since, row.state_reason, row.quarantine = state.value, at, None, None
+            row.change_seq = self._change_seq
 
     async def set_serial(self, kid: str, serial: str) -> None:
         """Note the serial number of the machine that stands there now."""
