@@ -32,6 +32,8 @@ from kit.web.routes import Operation, QueryModel, RouteError, Routes
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from pydantic import TypeAdapter
+
 P = TypeVar("P", bound=Principal, default=Principal)
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
@@ -120,38 +122,43 @@ class _Endpoint(Generic[P]):
         self._operation = operation
         self._hooks = hooks
         self._is_safe = operation.method in SAFE_METHODS
-        self._plain = operation.query is None and operation.body is None and not operation.path_parameters
+        self._takes_input = bool(operation.query or operation.body or operation.path_parameters)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Run the operation; whatever happens is an answer."""
+        operation = self._operation
         observe = self._hooks.observe
         started = asyncio.get_running_loop().time() if observe is not None else 0.0
         principal: P | None = None
         problem: Problem | None = None
         try:
-            principal = await self._principal(request)
+            if operation.options.permission is not None:
+                principal = await self._principal(request, operation.options.permission)
             call = Call(request, principal)
-            arguments = {} if self._plain else await self._arguments(request)
-            response = await render(self._operation, await self._operation.handler(call, **arguments), call)
+            if self._takes_input:
+                arguments = self._arguments(request)
+                if operation.body is not None:
+                    arguments["body"] = await _read_body(request, operation, operation.body)
+                value = await operation.handler(call, **arguments)
+            else:
+                value = await operation.handler(call)
+            response = render(operation, value, call)
             if self._is_safe and "ETag" in call.headers:
                 response = _not_modified(request, response, call.headers["ETag"])
         except web.HTTPRedirection:
             raise
         except Exception as error:
             if request.writer.output_size > 0:  # a stream or WebSocket broke in the middle: there is no answer to give
-                raise broken_stream(error, operation=self._operation.id) from error
+                raise broken_stream(error, operation=operation.id) from error
             problem = self._problem(error)
             response = problem_response(problem, request.get(REQUEST_ID))
         if not self._is_safe and self._hooks.audit is not None:
             response = await self._audited(request, principal, response, problem)
         if observe is not None:
-            observe(self._operation.id, response.status, asyncio.get_running_loop().time() - started)
+            observe(operation.id, response.status, asyncio.get_running_loop().time() - started)
         return response
 
-    async def _principal(self, request: web.Request) -> P | None:
-        permission = self._operation.options.permission
-        if permission is None:
-            return None
+    async def _principal(self, request: web.Request, permission: str) -> P:
         authenticate = self._hooks.authenticate
         principal = None if authenticate is None else await authenticate(request)
         if principal is None:
@@ -161,10 +168,9 @@ class _Endpoint(Generic[P]):
             raise _Forbidden(principal)
         return principal
 
-    async def _arguments(self, request: web.Request) -> dict[str, Any]:
-        operation = self._operation
+    def _arguments(self, request: web.Request) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
-        for parameter in operation.path_parameters:
+        for parameter in self._operation.path_parameters:
             text = request.match_info[parameter.name]
             if parameter.adapter is None:
                 arguments[parameter.name] = text
@@ -173,24 +179,9 @@ class _Endpoint(Generic[P]):
                 arguments[parameter.name] = parameter.adapter.validate_python(text)
             except ValidationError as error:
                 raise invalid_input(error, f"path.{parameter.name}", ()) from None
-        if operation.query is not None:
-            arguments["query"] = _read_query(request, operation.query)
-        if operation.body is not None:
-            arguments["body"] = await self._body(request)
+        if self._operation.query is not None:
+            arguments["query"] = _read_query(request, self._operation.query)
         return arguments
-
-    async def _body(self, request: web.Request) -> object:
-        operation = self._operation
-        adapter = operation.body
-        if adapter is None:
-            return None
-        data = await read_body(request, operation.options.body_bytes)
-        if not data and operation.body_is_optional:
-            return None
-        try:
-            return adapter.validate_json(data)
-        except ValidationError as error:
-            raise invalid_input(error, "body", schema_names(adapter)) from None
 
     def _problem(self, error: Exception) -> Problem:
         if isinstance(error, Problem):
@@ -228,6 +219,16 @@ class _Forbidden(Problem):
     def __init__(self, principal: Any) -> None:  # noqa: ANN401 - an exception class cannot be generic
         super().__init__(403, "forbidden", "You have no permission for this")
         self.principal = principal
+
+
+async def _read_body(request: web.Request, operation: Operation, adapter: TypeAdapter[Any]) -> object:  # Any: any body
+    data = await read_body(request, operation.options.body_bytes)
+    if not data and operation.body_is_optional:
+        return None
+    try:
+        return adapter.validate_json(data)
+    except ValidationError as error:
+        raise invalid_input(error, "body", schema_names(adapter)) from None
 
 
 def _read_query(request: web.Request, query: QueryModel) -> object:

@@ -28,17 +28,18 @@ from kit.web.problem import (
     problem_response,
 )
 from kit.web.protocol import GuardedHandler
-from kit.web.reading import LIMITS, too_large
+from kit.web.reading import too_large
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 JSON_TYPES: Final = frozenset({"application/json"})
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_ACCEPTED_MAX: Final = 100
 _ERROR_STATUS: Final = 400
 
 
@@ -57,27 +58,29 @@ class GuardSettings:
 
 
 class Guard:
-    """The checks, as one aiohttp middleware."""
+    """The checks, in front of a server."""
 
     def __init__(self, settings: GuardSettings) -> None:
         """Prepare the tables; nothing is open yet."""
         self.settings = settings
         self.limits = settings.limits
         self._hosts = frozenset(host.lower() for host in settings.hosts)
+        self._accepted: set[str] = set()
+        """Host headers seen and found good, so that the next request need not look closely."""
+        self._pages: set[tuple[str, str]] = set()
+        """The same for pairs of Host and Origin."""
         self._prefix = secrets.token_hex(4)
         self._numbers = count(1)
 
-    def install(self, app: web.Application) -> None:
-        """Put the guard in front of every route of the application."""
-        app[LIMITS] = self.limits
+    def around(self, handler: _Handler) -> _Handler:
+        """Return the handler of a whole server with the guard in front: nothing is routed before it is admitted."""
 
-        @web.middleware
-        async def guarded(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        async def guarded(request: web.BaseRequest) -> web.StreamResponse:
             return await self._guarded(request, handler)
 
-        app.middlewares.insert(0, guarded)
+        return guarded
 
-    def admit(self, request: web.Request) -> None:
+    def admit(self, request: web.BaseRequest) -> None:
         """Let a request pass.
 
         Raises:
@@ -94,12 +97,11 @@ class Guard:
         if request.body_exists:
             self._check_body(request, is_unsafe=is_unsafe)
 
-    def _check_target(self, request: web.Request) -> None:
+    def _check_target(self, request: web.BaseRequest) -> None:
         hosts = request.headers.getall("Host", ())
         if len(hosts) != 1:
             raise Problem(400, "host_invalid", "Exactly one Host header is required", closes=True)
-        match = _HOST.fullmatch(hosts[0])
-        if match is None or match.group(1).lower() not in self._hosts:
+        if hosts[0] not in self._accepted and not self._accepts(hosts[0]):
             raise Problem(421, "host_unknown", "This server does not answer for that name", closes=True)
         if request.version.major != 1:
             raise Problem(505, "version_refused", "HTTP/1.1 is required", closes=True)
@@ -113,19 +115,34 @@ class Guard:
         ):
             raise Problem(431, "head_too_large", "The request head is too large", closes=True)
 
-    def _check_page(self, request: web.Request, *, is_unsafe: bool) -> None:
+    def _accepts(self, host: str) -> bool:
+        match = _HOST.fullmatch(host)
+        if match is None or match.group(1).lower() not in self._hosts:
+            return False
+        if len(self._accepted) < _ACCEPTED_MAX:
+            self._accepted.add(host)
+        return True
+
+    def _check_page(self, request: web.BaseRequest, *, is_unsafe: bool) -> None:
         headers = request.headers
         origins = headers.getall("Origin", ())
         if origins:
-            own = f"{request.scheme}://{headers['Host']}".lower()
-            if len(origins) > 1 or not (origins[0].lower() == own or origins[0] in self.settings.origins):
+            if len(origins) > 1 or ((headers["Host"], origins[0]) not in self._pages and not self._is_page(request)):
                 raise Problem(403, "origin_refused", "Requests from that page are refused", closes=True)
         elif not is_unsafe or self.settings.origin_required:
             raise Problem(403, "origin_required", "An Origin header is required", closes=True)
         if is_unsafe and "Cookie" in headers and "Authorization" not in headers and "X-Requested-By" not in headers:
             raise Problem(403, "csrf_header_required", "An X-Requested-By header is required", closes=True)
 
-    def _check_body(self, request: web.Request, *, is_unsafe: bool) -> None:
+    def _is_page(self, request: web.BaseRequest) -> bool:
+        host, origin = request.headers["Host"], request.headers["Origin"]
+        if origin.lower() != f"{request.scheme}://{host}".lower() and origin not in self.settings.origins:
+            return False
+        if len(self._pages) < _ACCEPTED_MAX:
+            self._pages.add((host, origin))
+        return True
+
+    def _check_body(self, request: web.BaseRequest, *, is_unsafe: bool) -> None:
         if not is_unsafe:
             raise Problem(400, "body_unexpected", "This method has no body", closes=True)
         headers = request.headers
@@ -145,7 +162,7 @@ class Guard:
         if length is not None and length > self.limits.body_bytes:
             raise too_large(self.limits.body_bytes)
 
-    async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def _guarded(self, request: web.BaseRequest, handler: _Handler) -> web.StreamResponse:
         request_id = self._request_id(request)
         request[REQUEST_ID] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -170,13 +187,13 @@ class Guard:
             self._complete(response, request_id)
         return response
 
-    def _request_id(self, request: web.Request) -> str:
+    def _request_id(self, request: web.BaseRequest) -> str:
         given = request.headers.get("X-Request-Id")
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given
         return f"{self._prefix}-{next(self._numbers):08x}"
 
-    async def _before_body_deadline(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def _before_body_deadline(self, request: web.BaseRequest, handler: _Handler) -> web.StreamResponse:
         """Run the handler, but give up when the body has not arrived in time; the handler itself may take longer."""
         loop = asyncio.get_running_loop()
 
@@ -199,11 +216,14 @@ class Guard:
     def _complete(self, response: web.StreamResponse, request_id: str) -> None:
         headers = response.headers
         headers["X-Request-Id"] = request_id
-        for name, value in SAFE_HEADERS:
-            headers.setdefault(name, value)
+        if "Content-Security-Policy" in headers:
+            for name, value in SAFE_HEADERS:
+                headers.setdefault(name, value)
+        else:
+            headers.extend(SAFE_HEADERS)
 
 
-def head_bytes(request: web.Request) -> int:
+def head_bytes(request: web.BaseRequest) -> int:
     """Return the size of the request head as it came over the wire."""
     fields = sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
     return len(request.method) + len(request.raw_path) + 14 + fields

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _JSON_HEADERS: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
-async def render(operation: Operation, value: object, call: Call[Any]) -> web.StreamResponse:  # Any: any principal
+def render(operation: Operation, value: object, call: Call[Any]) -> web.StreamResponse:  # Any: any principal
     """Build the response of a finished operation."""
     if operation.result is Result.JSON and operation.result_adapter is not None:
         headers = {**_JSON_HEADERS, **call.headers} if call.headers else _JSON_HEADERS

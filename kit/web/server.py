@@ -51,7 +51,8 @@ class HttpServer:
         self._started = asyncio.Event()
         self._port: int | None = None
         self._failure: Exception | None = None
-        guard.install(app)
+        self._guard = guard
+        app[LIMITS] = guard.limits
         app[_WEBSOCKETS] = WeakSet()
         app.on_shutdown.append(_close_websockets)
 
@@ -104,6 +105,7 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         server = runner.server
         assert server is not None  # noqa: S101 - set by setup()
+        server.request_handler = self._guard.around(server.request_handler)
         is_tls = self._ssl_context is not None
         try:
             return await loop.create_server(
