@@ -241,9 +241,14 @@ class Report:
         return self
 
 
+def _order(item: Item) -> tuple[str, int, str]:
+    key, value = item
+    return (key, value, "") if isinstance(value, int) else (key, 0, value)
+
+
 def _listed(rule: str, items: Iterable[Item]) -> tuple[Violation, ...]:
-    """A violation when there is something to say."""
-    found = tuple(items)
+    """A violation when there is something to say; in order, so that two runs print the same."""
+    found = tuple(sorted(items, key=_order))
     return (Violation(rule, found),) if found else ()
 
 
