@@ -66,13 +66,15 @@ def _functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
 def _too_large() -> Mapping[str, int]:
     found: dict[str, int] = {}
     for path, text in python_files():
+        if "versions" in path.parts:
+            continue  # a migration is a list of tables, frozen once released
         if (count := len(text.splitlines())) > FILE_LIMIT:
             found[str(path)] = count
         for name, lines in _functions(ast.parse(text)):
             if lines > FUNCTION_LIMIT:
                 found[f"{path}::{name}"] = lines
     for path in files():
-        if path.suffix in _WEB_SUFFIXES and "generated" not in path.parts:
+        if path.suffix in _WEB_SUFFIXES and not path.name.endswith(".d.ts"):
             count = len((ROOT / path).read_text(encoding="utf-8").splitlines())
             if count > FILE_LIMIT:
                 found[str(path)] = count

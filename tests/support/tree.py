@@ -68,10 +68,10 @@ def python_files(*folders: str) -> Iterator[tuple[Path, str]]:
 
 
 def modules(package: str) -> list[str]:
-    """The dotted names of all modules of `package`, without those only run by a tool (migrations' versions)."""
+    """The dotted names of all modules of `package`, without what only Alembic runs."""
     names = []
     for path in files():
-        if path.suffix == ".py" and path.parts[0] == package and "versions" not in path.parts:
+        if path.suffix == ".py" and path.parts[0] == package and path.parts[1:2] != ("migrations",):
             parts = path.with_suffix("").parts
             names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     return sorted(names)
