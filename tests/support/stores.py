@@ -10,9 +10,11 @@ import os
 import pwd
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -47,6 +49,17 @@ def _binaries() -> Path | None:
         return Path(found).resolve().parent
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     return versions[-1].parent if versions else None
+
+
+def required(binaries: Path | None, environ: Mapping[str, str]) -> Path:
+    """Return the binaries; without any, fail the test, or skip it aloud when that was asked for."""
+    if binaries is not None:
+        return binaries
+    reason = "PostgreSQL is missing: apt-get install --no-install-recommends postgresql"
+    if environ.get(_ALLOW_NONE) == "1":
+        print(f"SKIPPED on PostgreSQL: {reason}")  # noqa: T201 - a skip must be seen
+        pytest.skip(reason)
+    pytest.fail(reason, pytrace=False)
 
 
 @dataclass(slots=True)
@@ -150,11 +163,12 @@ class StoreFactory:
         if template is None:
             url = self.empty(store)
             prepare(url)
-            template = url.rpartition("/")[2].partition("?")[0] if store == "postgresql" else url.rpartition("///")[2]
+            template = url.partition("@/")[2].partition("?")[0] if store == "postgresql" else url.partition(":///")[2]
             self._templates[store, key] = template
         if store == "sqlite":
             copy = self._file()
-            shutil.copyfile(template, copy)
+            with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
             return f"sqlite+aiosqlite:///{copy}"
         server = self._postgres()
         return server.url(server.create(template))
@@ -164,7 +178,7 @@ class StoreFactory:
         if url.startswith("postgresql"):
             self._postgres().drop(url.partition("@/")[2].partition("?")[0])
             return
-        file = Path(url.rpartition("///")[2])
+        file = Path(url.partition(":///")[2])
         for suffix in ("", "-wal", "-shm"):
             file.with_name(file.name + suffix).unlink(missing_ok=True)
 
@@ -175,14 +189,7 @@ class StoreFactory:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Run one PostgreSQL for the whole session."""
-    binaries = _binaries()
-    if binaries is None:
-        reason = "PostgreSQL is missing: apt-get install --no-install-recommends postgresql"
-        if os.environ.get(_ALLOW_NONE) == "1":
-            print(f"SKIPPED on PostgreSQL: {reason}")  # noqa: T201 - a skip must be seen
-            pytest.skip(reason)
-        pytest.fail(reason, pytrace=False)
-    server = start_postgres(binaries)
+    server = start_postgres(required(_binaries(), os.environ))
     yield server
     stop_postgres(server)
 
