@@ -90,7 +90,7 @@ class Guard:
         headers = request.headers
         self._check_target(request)
         is_unsafe = request.method not in SAFE_METHODS
-        if is_unsafe or "Upgrade" in headers:
+        if is_unsafe or headers.get("Upgrade", "").strip().lower() == "websocket":
             self._check_page(request, is_unsafe=is_unsafe)
         elif headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Mode") != "navigate":
             raise Problem(403, "origin_refused", "Requests from other sites are refused")

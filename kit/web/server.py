@@ -11,6 +11,7 @@ import structlog
 from aiohttp import WSCloseCode, web
 
 from kit.web.limits import Limits
+from kit.web.problem import Problem
 from kit.web.protocol import Connections, GuardedHandler
 from kit.web.reading import LIMITS
 
@@ -126,7 +127,7 @@ async def open_websocket(request: web.Request) -> web.WebSocketResponse:
     """Accept a WebSocket with the server's limits; it is closed (1001) when the server stops.
 
     Raises:
-        aiohttp.web.HTTPBadRequest: the request is not a WebSocket handshake.
+        Problem: 400, the request is not a WebSocket handshake.
 
     """
     limits = request.app.get(LIMITS, Limits())
@@ -136,7 +137,10 @@ async def open_websocket(request: web.Request) -> web.WebSocketResponse:
         timeout=limits.websocket_close_s,
         compress=False,
     )
-    await socket.prepare(request)
+    try:
+        await socket.prepare(request)
+    except (web.HTTPBadRequest, ValueError) as error:  # the latter from reading strange headers
+        raise Problem(400, "handshake_invalid", "A WebSocket handshake is required") from error
     if _WEBSOCKETS in request.app:
         request.app[_WEBSOCKETS].add(socket)
     return socket

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import zlib
 from collections.abc import Mapping
 
@@ -165,6 +167,9 @@ async def test_other_names_are_misdirected_on_paths_that_do_not_exist_too(server
         b"GET /secret HTTP/1.1\r\nHost : 127.0.0.1\r\n\r\n",
         b"GET /secret HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\x00b\r\n\r\n",
         b"GET /secret\r\nHost: 127.0.0.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /secret HTTP/2.0\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /secret HTTP/1.1\nHost: 127.0.0.1\n\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     ],
 )
@@ -296,7 +301,19 @@ async def test_our_websocket(server: HttpServer) -> None:
 
 
 async def test_a_websocket_without_handshake_is_a_problem(server: HttpServer) -> None:
-    assert _code(await send(server, request_bytes("GET", "/live", {"Origin": _PAGE})))[0] == 400
+    for change in (
+        {"Upgrade": "h2c"},
+        {"Upgrade": "web\xffsocket"},
+        {"Sec-WebSocket-Version": "\xff"},
+        {"Connection": "x"},
+    ):
+        reply = await send(server, request_bytes("GET", "/live", {**_UPGRADE, "Origin": _PAGE, **change}))
+        assert _code(reply) == (400, "handshake_invalid")
+
+
+async def test_an_upgrade_to_something_else_is_ignored(server: HttpServer) -> None:
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEAAEAAAAIAAAABAAMAAABk"}
+    assert (await send(server, request_bytes("GET", "/secret", headers))).status == 200
 
 
 @pytest.mark.parametrize(("mode", "status"), [("no-cors", 403), ("cors", 403), ("navigate", 200), (None, 403)])
@@ -350,6 +367,54 @@ async def test_a_compressed_bomb_is_not_unpacked(
     headers = {"Origin": _PAGE, **_JSON, "Content-Encoding": encoding}
     assert _code(await send(server, request_bytes("POST", path, headers, bomb))) == (415, "content_encoding_refused")
     assert effects.count == 0
+
+
+async def test_nobody_is_told_to_continue_before_being_admitted(server: HttpServer, effects: _Effects) -> None:
+    headers = {**_JSON, "Origin": "http://evil.example", "Expect": "100-continue", "Content-Length": "12"}
+    async with RawConnection(server.port) as connection:
+        await connection.send(request_bytes("POST", "/order", headers))
+        assert (await connection.reply()).status == 403
+        await connection.send(request_bytes("POST", "/order", {**headers, "Origin": _PAGE}))
+    async with RawConnection(server.port) as connection:
+        await connection.send(request_bytes("POST", "/order", {**headers, "Origin": _PAGE}))
+        assert (await connection.reply()).status == 100
+        await connection.send(b'{"number":1}')
+        assert (await connection.reply()).status == 200
+    assert effects.count == 1
+
+
+async def test_broken_requests_break_nothing(server: HttpServer) -> None:
+    """A thousand requests with a few wrong bytes each: no server error, no hang, and the next one is served."""
+    chance = random.Random(20_261_123)
+    good = [
+        request_bytes("GET", "/secret", {"Accept": "*/*", "Cookie": "a=b"}),
+        request_bytes("POST", "/order", {"Origin": _PAGE, **_JSON}, b'{"number":1}'),
+        request_bytes(
+            "POST", "/order", {"Origin": _PAGE, **_JSON, "Transfer-Encoding": "chunked"}, b"2\r\n{}\r\n0\r\n\r\n"
+        ),
+        request_bytes("GET", "/live", {**_UPGRADE, "Origin": _PAGE}) + b"\x81\x83abcdxyz\x88\x80abcd",
+    ]
+    with capture_logs() as logs:
+        for _ in range(1_000):
+            data = bytearray(chance.choice(good))
+            for _ in range(chance.randint(1, 4)):
+                at = chance.randrange(len(data))
+                match chance.randrange(4):
+                    case 0:
+                        data[at] = chance.randrange(256)
+                    case 1:
+                        data.insert(at, chance.choice(b"\r\n\x00: ;,\xff0"))
+                    case 2:
+                        del data[at : at + chance.randint(1, 20)]
+                    case _:
+                        data[at:at] = data[at : at + chance.randint(1, 40)]
+            async with RawConnection(server.port) as connection:
+                await connection.send(bytes(data))
+                connection.writer.write_eof()
+                answer = await connection.rest()
+            assert not re.search(rb"HTTP/1\.[01] 50[0-4]", answer), bytes(data)
+    assert [entry for entry in logs if entry["log_level"] in {"error", "critical"}] == []
+    assert (await send(server, request_bytes("GET", "/secret"))).status == 200
 
 
 async def test_a_read_has_no_body(server: HttpServer, effects: _Effects) -> None:

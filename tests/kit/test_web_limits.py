@@ -292,6 +292,19 @@ async def test_head_deadline_of_a_later_request(start: Start) -> None:
             dripping.cancel()
 
 
+async def test_head_deadline_of_a_head_behind_another_request(start: Start) -> None:
+    server = await start(replace(_PATIENT, head_deadline_s=0.3, keepalive_s=1.0))
+    async with RawConnection(server.port) as connection:
+        await connection.send(request_bytes("GET", "/a") + b"GET /a HT")
+        await connection.reply()
+        async with _takes(0.3, 2.0), asyncio.TaskGroup() as group:
+            dripping = group.create_task(_drip(connection, b"TP/1.1\r\nX: " + b"x" * 100, 0.02))
+            assert await connection.rest() == b""
+            dripping.cancel()
+        assert (await send(server, request_bytes("GET", "/a"))).status == 200
+    await wait_for(lambda: server.connections.open == 0)
+
+
 async def test_an_idle_connection_may_stay_longer_than_a_head_may_take(start: Start) -> None:
     server = await start(replace(_PATIENT, head_deadline_s=0.1))
     async with RawConnection(server.port) as connection:
