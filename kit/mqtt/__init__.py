@@ -1,6 +1,7 @@
 """MQTT 5 over TLS for our processes; the only place that knows paho."""
 
 from kit.mqtt.client import (
+    ClosedEarly,
     ConnectRefused,
     Message,
     MqttClient,
@@ -13,6 +14,7 @@ from kit.mqtt.client import (
 from kit.mqtt.settings import MqttSettings
 
 __all__ = [
+    "ClosedEarly",
     "ConnectRefused",
     "Message",
     "MqttClient",

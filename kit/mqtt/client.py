@@ -48,6 +48,10 @@ class NotConnected(MqttError):
     """There is no connection, or it ended before the broker answered; whether it has the message is unknown."""
 
 
+class ClosedEarly(NotConnected):
+    """The broker took the TLS connection and ended it before CONNACK, as it does with a refused certificate."""
+
+
 class PublishTimeout(MqttError):
     """The broker did not acknowledge in time; whether it has the message is unknown."""
 
@@ -131,6 +135,8 @@ class MqttClient:
         self.name = f"mqtt-{settings.client_id}"
         self.settings = settings
         self.last_error: str | None = None
+        self.last_failure: Exception | None = None
+        """Why the last attempt did not end in a connection; None while connected."""
         self.last_connected_s: float | None = None
         self.dropped = 0
         self._clock = clock
@@ -170,6 +176,7 @@ class MqttClient:
                 failing = False
             except (MqttError, OSError, TimeoutError) as error:
                 self.last_error = str(error) or type(error).__name__
+                self.last_failure = error
                 if not failing:
                     log.warning("mqtt.unreachable", client_id=self.settings.client_id, error=self.last_error)
                 failing = True
@@ -280,6 +287,7 @@ class MqttClient:
             await self._subscribe(link)
             self._is_connected = True
             self.last_error = None
+            self.last_failure = None
             self.last_connected_s = self._clock.monotonic()
             log.info("mqtt.connected", client_id=self.settings.client_id)
             if self._on_connected is not None:
@@ -410,7 +418,7 @@ class MqttClient:
         link.end_code, link.end_reason = code.value, str(code)
         link.ended.set()
         if link.opened is not None and not link.opened.done():
-            link.opened.set_exception(NotConnected(_SERVER_CLOSED if self.settings.tls else str(code)))
+            link.opened.set_exception(ClosedEarly(_SERVER_CLOSED) if self.settings.tls else NotConnected(str(code)))
 
     async def _open(self, link: _Link) -> None:
         settings = self.settings
