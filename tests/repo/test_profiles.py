@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 from support.tree import ROOT, files
 from wire.profile import DeviceProfile, KioskProfile
 
-
 M = TypeVar("M", bound=BaseModel)
 
 
