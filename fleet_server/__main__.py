@@ -98,7 +98,8 @@ def run(
     roles = _roles(role)
 
     async def serve() -> None:
-        await FleetServer(settings, roles, SystemClock()).run(notifier=SdNotifier())
+        server = await asyncio.to_thread(FleetServer, settings, roles, SystemClock())
+        await server.run(notifier=SdNotifier())
 
     _run(serve())
 

@@ -28,6 +28,8 @@ from pydantic import BaseModel
 from fleet_server.alerts.routes import routes as alert_routes
 from fleet_server.alerts.service import AlertService
 from fleet_server.alerts.store import AlarmStore
+from fleet_server.data_parts import METRICS as DATA_METRICS
+from fleet_server.data_parts import DataParts, DataPlan
 from fleet_server.errors import Refusal, SetupError
 from fleet_server.registry.broker import BrokerControl
 from fleet_server.registry.clones import CloneWatch
@@ -66,6 +68,8 @@ MIGRATIONS: Final = "fleet_server:migrations"
 DUTIES_LEASE: Final = "duties"
 LEASE_S: Final = 15.0
 RENEW_S: Final = 5.0
+INGEST_SESSION_S: Final = 3_600
+"""How long the broker keeps batches for an ingest process that is away."""
 METRICS: Final = (
     MetricSpec("fleet_http_requests_total", Kind.COUNTER, "answers by operation and status", ("operation", "status")),
     MetricSpec("fleet_http_request_seconds", Kind.HISTOGRAM, "time to answer", ("operation",)),
@@ -141,8 +145,9 @@ class Parts:
     ingest: list[Service] = field(default_factory=list)
     api: list[Service] = field(default_factory=list)
     duties: list[Service] = field(default_factory=list)
-    metrics: list[MetricSpec] = field(default_factory=lambda: list(METRICS))
+    metrics: list[MetricSpec] = field(default_factory=lambda: [*METRICS, *DATA_METRICS])
     staff: StaffAuthenticator | None = None
+    data: DataParts | None = None
     enrolment: EnrolmentService | None = None
     """Presence tells it which certificate a kiosk uses (`note_certificate`)."""
     clones: CloneWatch | None = None
@@ -207,7 +212,7 @@ class Leadership:
 
 
 class FleetServer:
-    """One process: everything that runs in it, built but not started."""
+    """One process: everything that runs in it, built but not started; building reads files."""
 
     def __init__(
         self, settings: Settings, roles: frozenset[Role], clock: Clock, *, authority: CertificateAuthority | None = None
@@ -231,7 +236,7 @@ class FleetServer:
             stack.push_async_callback(self.core.database.close)
             await require_schema(self.settings.store_url)
             await self.core.directory.refresh()
-            services = _services(self)
+            services = await asyncio.to_thread(_services, self)
             if notifier is not None:
                 notifier.ready()
             await serve(services, notifier=notifier, stop=stop)
@@ -280,6 +285,7 @@ def _compose(server: FleetServer, authority: CertificateAuthority | None) -> Non
         _staff_parts(core, parts)
     if roles & {Role.API, Role.DUTIES}:
         _registry_parts(server, authority or core.installation.load_authority())
+    _data_parts(core, parts, roles)
 
 
 def _staff_parts(core: Core, parts: Parts) -> None:
@@ -292,6 +298,22 @@ def _staff_parts(core: Core, parts: Parts) -> None:
     cookie = CookieName(is_secure=(settings.public_url or "").startswith("https://"))
     parts.staff = StaffAuthenticator(service, trail, cookie)
     parts.routes += [*staff_routes(service, audit_store, trail, cookie), alert_routes(core.alerts)]
+
+
+def _data_parts(core: Core, parts: Parts, roles: frozenset[Role]) -> None:
+    plan = DataPlan(core.settings, core.database, core.directory, core.alerts, core.metrics, core.clock)
+    data = parts.data = DataParts(plan)
+    if Role.API in roles:
+        overview = data.overview()
+        parts.api.append(overview)
+        parts.routes += data.routes()
+        core.statuses.presence = core.statuses.telemetry = core.statuses.alarms = overview
+    if Role.INGEST in roles:
+        parts.ingest += data.ingest(
+            core.mqtt(core.ingest_identity, clean_start=False, session_expiry_s=INGEST_SESSION_S)
+        )
+    if Role.DUTIES in roles and parts.clones is not None:
+        parts.duties += data.duties(core.mqtt(core.duties_identity, clean_start=True, session_expiry_s=0), parts.clones)
 
 
 def _registry_parts(server: FleetServer, authority: CertificateAuthority) -> None:
@@ -308,19 +330,21 @@ def _registry_parts(server: FleetServer, authority: CertificateAuthority) -> Non
 
 
 def _services(server: FleetServer) -> list[Service]:
-    """What runs in this process, the servers included."""
+    """What runs in this process; everything but the HTTP servers is started again when it fails."""
     core, parts, roles = server.core, server.parts, server.roles
-    services: list[Service] = list(parts.everywhere)
+    features = list(parts.everywhere)
+    servers: list[Service] = []
     if Role.INGEST in roles:
-        services += parts.ingest
+        features += parts.ingest
     if Role.API in roles and parts.enrolment is not None:
+        features += parts.api
         server.api_server = _api_server(server)
         server.kiosk_server = _kiosk_server(core, parts.enrolment)
-        services += [*parts.api, server.api_server, server.kiosk_server]
+        servers += [server.api_server, server.kiosk_server]
     if Role.DUTIES in roles:
         holder = f"{core.settings.worker}@{socket.gethostname()}:{os.getpid()}:{ulid(core.clock)[-6:]}"
-        services.append(Leadership(core.leases, holder, parts.duties, core.metrics))
-    return services
+        features.append(Leadership(core.leases, holder, parts.duties, core.metrics))
+    return [*(Supervised(item.name, item.run) for item in features), *servers]
 
 
 # -- the two HTTP servers ----------------------------------------------------------------------------------------
@@ -347,6 +371,8 @@ def _api_server(server: FleetServer) -> HttpServer:
     app = web.Application()
     staff_api(server).mount(app)
     app.router.add_get("/metrics", _metrics_handler(core))
+    if server.parts.data is not None and server.parts.staff is not None:
+        server.parts.data.mount_live(app, server.parts.staff.authenticate)
     dist = settings.http.dashboard_dir or Path(__file__).resolve().parent.parent / "dashboards" / "fleet" / "dist"
     if (dist / "index.html").is_file():
         static_site(app, dist)

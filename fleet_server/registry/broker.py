@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import ssl
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from fleet_server.errors import BrokerError
-from fleet_server.registry.installation import PUBLIC, Installation, write_file
+from fleet_server.registry.installation import PRIVATE, PUBLIC, Installation, write_file
 from fleet_server.registry.pki import CertificateAuthority, Revocation
 from kit.clock import Clock
 from kit.logs import get_logger
@@ -32,14 +33,24 @@ RELOAD_TIMEOUT_S: Final = 15.0
 KICK_TIMEOUT_S: Final = 10.0
 _PROBE_S: Final = 0.5
 """How long the broker may take to refuse a certificate; accepting, it says nothing until CONNECT."""
+_CERTIFICATE: Final = "cert.pem"
+_KEY: Final = "key.pem"
 log = get_logger(__name__)
 
 
 class BrokerControl:
     """Hands on the broker."""
 
-    def __init__(self, installation: Installation, authority: CertificateAuthority, clock: Clock) -> None:
+    def __init__(
+        self,
+        installation: Installation,
+        authority: CertificateAuthority,
+        clock: Clock,
+        *,
+        reload_timeout_s: float = RELOAD_TIMEOUT_S,
+    ) -> None:
         """Use the CA of this installation."""
+        self._reload_timeout_s = reload_timeout_s
         self._installation = installation
         self._authority = authority
         self._clock = clock
@@ -55,7 +66,7 @@ class BrokerControl:
         """Give the broker this list and return when it was seen to refuse by it.
 
         Raises:
-            BrokerError: it cannot be told, is not there, or still accepts the canary after 15 s.
+            BrokerError: it cannot be told, is not there, or still accepts the canary when the time is over.
         """
         now = self._clock.utc()
         canary, key = self._authority.mint(CANARY, now=now, life=MINTED_LIFE)
@@ -63,7 +74,7 @@ class BrokerControl:
         await self.reload()
         context = await asyncio.to_thread(self._client_context, canary.pem.encode(), key)
         try:
-            async with asyncio.timeout(RELOAD_TIMEOUT_S):
+            async with asyncio.timeout(self._reload_timeout_s):
                 while not await self._refuses(context):
                     await self.reload()
         except TimeoutError:
@@ -93,10 +104,11 @@ class BrokerControl:
             BrokerError: the broker did not let us take it over.
         """
         leaf, key = self._authority.mint(kid, now=self._clock.utc(), life=MINTED_LIFE)
-        with tempfile.TemporaryDirectory(prefix="fleet-kick-") as folder:
-            certificate_file, key_file = Path(folder, "cert.pem"), Path(folder, "key.pem")
-            await asyncio.to_thread(_write_pair, certificate_file, leaf.pem.encode(), key_file, key)
-            await self._take_over(kid, certificate_file, key_file)
+        folder = await asyncio.to_thread(_private_folder, leaf.pem.encode(), key)
+        try:
+            await self._take_over(kid, folder / _CERTIFICATE, folder / _KEY)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _take_over(self, kid: str, certificate_file: Path, key_file: Path) -> None:
         connected = asyncio.Event()
@@ -137,10 +149,11 @@ class BrokerControl:
     def _client_context(self, certificate: bytes, key: bytes) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self._installation.ca_file))
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        with tempfile.TemporaryDirectory(prefix="fleet-canary-") as folder:
-            certificate_file, key_file = Path(folder, "cert.pem"), Path(folder, "key.pem")
-            _write_pair(certificate_file, certificate, key_file, key)
-            context.load_cert_chain(certificate_file, key_file)
+        folder = _private_folder(certificate, key)
+        try:
+            context.load_cert_chain(folder / _CERTIFICATE, folder / _KEY)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         return context
 
     async def _refuses(self, context: ssl.SSLContext) -> bool:
@@ -168,9 +181,12 @@ class BrokerControl:
             writer.transport.abort()
 
 
-def _write_pair(certificate_file: Path, certificate: bytes, key_file: Path, key: bytes) -> None:
-    write_file(certificate_file, certificate, 0o600)
-    write_file(key_file, key, 0o600)
+def _private_folder(certificate: bytes, key: bytes) -> Path:
+    """A folder only we can read with these two files: neither OpenSSL nor paho takes them from memory."""
+    folder = Path(tempfile.mkdtemp(prefix="fleet-minted-"))
+    write_file(folder / _CERTIFICATE, certificate, PRIVATE)
+    write_file(folder / _KEY, key, PRIVATE)
+    return folder
 
 
 async def _run(command: Sequence[str]) -> None:

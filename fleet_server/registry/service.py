@@ -114,7 +114,7 @@ class RegistryService:
         alarms = await self._statuses.alarms.open_alarms()
         now = self._clock.utc()
         return [
-            _view(kiosk, presence.get(kid), values.get(kid, {}), alarms.get(kid), now)
+            kiosk_view(kiosk, presence.get(kid), values.get(kid, {}), alarms.get(kid), now)
             for kid, kiosk in sorted(self._directory.kiosks.items())
         ]
 
@@ -130,7 +130,7 @@ class RegistryService:
         presence = await self._statuses.presence.presence_now()
         values = await self._statuses.telemetry.latest_values()
         alarms = await self._statuses.alarms.open_alarms()
-        view = _view(kiosk, presence.get(kid), values.get(kid, {}), alarms.get(kid), self._clock.utc())
+        view = kiosk_view(kiosk, presence.get(kid), values.get(kid, {}), alarms.get(kid), self._clock.utc())
         return KioskDetail(
             **view.model_dump(),
             state_since=kiosk.state_since,
@@ -328,13 +328,14 @@ def _same(kiosk: Kiosk, asset: Asset) -> bool:
     return all(getattr(kiosk, name) == getattr(asset, name) for name in Asset.__slots__)
 
 
-def _view(
+def kiosk_view(
     kiosk: Kiosk,
     presence: PresenceStatus | None,
     values: Mapping[str, float],
     alarms: AlarmStatus | None,
     now: datetime,
 ) -> KioskView:
+    """A row of the fleet list."""
     seen = presence or PresenceStatus(PresenceState.NEVER)
     return KioskView(
         kid=kiosk.kid,

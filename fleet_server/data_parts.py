@@ -1,0 +1,140 @@
+"""The composition root's second half: everything through which data from kiosks flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from fleet_server.alerts.ingest import AlarmRecordSink
+from fleet_server.alerts.service import AlertService
+from fleet_server.alerts.store import AlarmStore
+from fleet_server.live.hub import Hub
+from fleet_server.live.routes import METRICS as LIVE_METRICS
+from fleet_server.live.routes import Authenticate, LiveChannel
+from fleet_server.overview.service import ALARMS, KIOSKS, Overview, OverviewParts
+from fleet_server.presence.duty import PresenceDuty, PresenceParts
+from fleet_server.presence.routes import routes as presence_routes
+from fleet_server.presence.service import PresenceService
+from fleet_server.presence.store import PresenceStore
+from fleet_server.registry.clones import CloneWatch
+from fleet_server.registry.directory import Directory
+from fleet_server.settings import Settings
+from fleet_server.telemetry.partitions import TelemetryKeeper
+from fleet_server.telemetry.routes import routes as telemetry_routes
+from fleet_server.telemetry.service import TelemetryService
+from fleet_server.telemetry.store import TelemetrySink, TelemetryStore
+from fleet_server.uplink.limits import RateLimiter, RateLimits
+from fleet_server.uplink.service import METRICS as UPLINK_METRICS
+from fleet_server.uplink.service import UplinkParts, UplinkService
+from fleet_server.uplink.store import UplinkStore
+from kit.clock import Clock
+from kit.metrics import Metrics, MetricSpec
+from kit.mqtt import MqttClient, MqttSettings
+from kit.store import Database
+from kit.supervise import Service
+from kit.web import Routes
+from wire.topics import Channel, every_kiosk, shared
+
+METRICS: tuple[MetricSpec, ...] = (*UPLINK_METRICS, *LIVE_METRICS)
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlan:
+    """What the data features are built from."""
+
+    settings: Settings
+    database: Database
+    directory: Directory
+    alerts: AlertService
+    metrics: Metrics
+    clock: Clock
+
+
+class DataParts:
+    """The features of one process; writers ring the overview's bell, which exists where pages are served."""
+
+    def __init__(self, plan: DataPlan) -> None:
+        """Prepare the stores; nothing connects."""
+        self._plan = plan
+        self._presence = PresenceStore(plan.database)
+        self._telemetry = TelemetryStore(plan.database)
+        self._alarms = AlarmStore(plan.database)
+        self._hub = Hub((KIOSKS, ALARMS))
+        self._bell: Callable[[], None] = lambda: None
+        plan.alerts.on_change(self._ring)
+
+    def _ring(self) -> None:
+        self._bell()
+
+    def overview(self) -> Overview:
+        """The fleet in memory, for the role api."""
+        plan = self._plan
+        overview = Overview(
+            OverviewParts(plan.directory, self._presence, self._telemetry, self._alarms, self._hub, plan.clock)
+        )
+        self._bell = overview.wake
+        return overview
+
+    def routes(self) -> list[Routes]:
+        """HTTP of presence and telemetry."""
+        plan = self._plan
+        presence = PresenceService(self._presence, plan.directory, plan.clock)
+        telemetry = TelemetryService(self._telemetry, plan.directory, plan.clock)
+        return [presence_routes(presence), telemetry_routes(telemetry)]
+
+    def mount_live(self, app: web.Application, authenticate: Authenticate) -> None:
+        """The live channel, for the role api."""
+        LiveChannel(self._hub, authenticate, self._plan.metrics.gauge("fleet_live_viewers")).mount(app)
+
+    def ingest(self, mqtt: MqttSettings) -> list[Service]:
+        """The uplink, for the role ingest."""
+        plan = self._plan
+        samples = TelemetrySink(plan.database)
+        edges = AlarmRecordSink(self._alarms, plan.clock)
+        samples.on_change(self._ring)
+        edges.on_change(self._ring)
+        client = MqttClient(
+            mqtt, clock=plan.clock, subscriptions=[(shared(every_kiosk(Channel.LOG)), 1)], queue_limit=2_000
+        )
+        limits = plan.settings.uplink
+        limiter = RateLimiter(RateLimits(limits.records_per_s, limits.burst_records, limits.quiet_release_s))
+        service = UplinkService(
+            UplinkParts(
+                broker=client,
+                fleet=plan.directory,
+                store=UplinkStore(plan.database, (samples, edges)),
+                limiter=limiter,
+                alarms=plan.alerts,
+                metrics=plan.metrics,
+                clock=plan.clock,
+            )
+        )
+        return [client, service]
+
+    def duties(self, mqtt: MqttSettings, clones: CloneWatch) -> list[Service]:
+        """Presence and tidying, on one process at a time."""
+        plan = self._plan
+        settings = plan.settings
+        presence = PresenceDuty(
+            PresenceParts(
+                mqtt=mqtt,
+                fleet=plan.directory,
+                store=self._presence,
+                database=plan.database,
+                alarms=plan.alerts,
+                clones=clones,
+                clock=plan.clock,
+                backfill_per_s=settings.uplink.backfill_per_s,
+                keep_days=settings.retention.presence_days,
+            )
+        )
+        presence.on_change(self._ring)
+        keeper = TelemetryKeeper(
+            plan.database,
+            plan.clock,
+            keep_days=settings.retention.telemetry_days,
+            keep_event_days=settings.retention.events_days,
+        )
+        return [presence, keeper]

@@ -1,0 +1,1 @@
+"""Samples and events as they came from the kiosks, and questions about them."""

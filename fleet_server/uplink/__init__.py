@@ -1,0 +1,1 @@
+"""The durable uplink: batches from kiosks into the store, receipts after COMMIT."""
