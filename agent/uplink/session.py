@@ -2,6 +2,10 @@
 
 Every attempt to connect has its own session number, already on disk, in its will: a will that arrives late is
 older than what the server knows. A planned stop says why before DISCONNECT.
+
+A connection under the same identity elsewhere shows in two ways: reason 0x8E where the broker gives it, and, since
+Mosquitto 2.0 closes without a word (seen with 2.0.11), sessions that end at once, one after another, while every
+attempt to connect succeeds.
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ log = get_logger(__name__)
 COMPONENT = "agent.uplink"
 TAKEN_OVER = 0x8E
 TAKEOVERS_LIMIT = 3
+SHORT_SESSIONS_LIMIT = 6
+SHORT_S = 30.0
 TAKEOVERS_WITHIN_S = 600.0
 JUMP_S = 5.0
 _SERVER_STATE_LIMIT_BYTES = 4_096
@@ -73,16 +79,14 @@ class Parts:
 
 
 class PatientBackoff(Backoff):
-    """Does not forget its failures while somebody else keeps taking our session."""
-
-    def __init__(self, *, base_s: float, cap_s: float) -> None:
-        super().__init__(base_s=base_s, cap_s=cap_s)
-        self.is_contested: Callable[[], bool] = lambda: False
+    """Forgets its failures only after a connection that lasted: two that take each other's session calm down."""
 
     def reset(self) -> None:
-        """See `Backoff`; refused while the session is contested."""
-        if not self.is_contested():
-            super().reset()
+        """See `Backoff`; nothing yet, a connection alone proves nothing."""
+
+    def forget(self) -> None:
+        """The connection lasted."""
+        super().reset()
 
 
 class Session:
@@ -105,13 +109,16 @@ class Session:
         self._expires_at = certificate_expires_at
         self._inbound = dict(inbound or {})
         self._is_announced = False
+        self._has_presence = False
         self._takeovers: deque[float] = deque(maxlen=50)
+        self._short: deque[float] = deque(maxlen=50)
+        self._is_trying = False
+        self._since_s = 0.0
         self._stopping = asyncio.Event()
         self._stop_reason = PresenceReason.SHUTDOWN
-        self._thread = DeviceThread(f"session-{kid}")
+        self._thread: DeviceThread | None = None
         self._wall_minus_mono_s = self._wall_s() - parts.clock.monotonic()
-        backoff = PatientBackoff(base_s=self._settings.reconnect_base_s, cap_s=self._settings.reconnect_cap_s)
-        backoff.is_contested = self.is_contested
+        self._backoff = PatientBackoff(base_s=self._settings.reconnect_base_s, cap_s=self._settings.reconnect_cap_s)
         self.client = MqttClient(
             mqtt,
             clock=parts.clock,
@@ -119,7 +126,7 @@ class Session:
             will=self._will,
             on_connected=self._announce,
             on_disconnected=self._lost,
-            backoff=backoff,
+            backoff=self._backoff,
         )
 
     @property
@@ -130,7 +137,9 @@ class Session:
     def is_contested(self) -> bool:
         """Whether another connection took this session repeatedly of late."""
         since = self._parts.clock.monotonic() - TAKEOVERS_WITHIN_S
-        return sum(1 for at in self._takeovers if at >= since) >= TAKEOVERS_LIMIT
+        told = sum(1 for at in self._takeovers if at >= since)
+        guessed = sum(1 for at in self._short if at >= since)
+        return told >= TAKEOVERS_LIMIT or guessed >= SHORT_SESSIONS_LIMIT
 
     async def run(self) -> None:
         """Connect and stay until `leave`; when cancelled, say goodbye first."""
@@ -149,7 +158,8 @@ class Session:
                         task.cancel()
         finally:
             self._parts.pump.close_gate()
-            self._thread.close(timeout_s=0.0)
+            if self._thread is not None:
+                self._thread.close(timeout_s=0.0)
 
     def leave(self, reason: PresenceReason) -> None:
         """Ask for a planned stop; `run` returns soon."""
@@ -170,6 +180,8 @@ class Session:
             await self._reserve_numbers()
         if not self._is_announced:
             return
+        if parts.clock.monotonic() - self._since_s >= SHORT_S:
+            self._backoff.forget()
         live = Live(
             session=self.number,
             boot=parts.outbox.boot,
@@ -223,6 +235,9 @@ class Session:
 
     def _will(self) -> Will:
         """Asked before each attempt: the attempt gets its number here."""
+        if self._is_trying:
+            self._short.clear()
+        self._is_trying = True
         self.number = self._parts.numbers.take()
         payload = encode(self._presence(PresenceReason.CONNECTION_LOST, online=False))
         return Will(topic(self.kid, Channel.PRESENCE), payload, delay_s=self._settings.will_delay_s)
@@ -230,6 +245,11 @@ class Session:
     async def _announce(self) -> None:
         """Presence, birth, and what we know."""
         parts = self._parts
+        self._is_trying = False
+        self._since_s = parts.clock.monotonic()
+        if self._stopping.is_set():
+            return
+        self._has_presence = True
         presence = self._presence(PresenceReason.CONNECTED, online=True)
         await self._publish(Channel.PRESENCE, encode(presence))
         birth = Birth(
@@ -255,21 +275,25 @@ class Session:
         }
         await parts.outbox.append(RecordClass.P1, "sync", fields)
         log.info("uplink.connected", session=self.number)
-        self._is_announced = True
+        self._is_announced = not self._stopping.is_set()
         self._set_gate()
 
     def _lost(self, code: int | None, reason: str) -> None:
-        self._is_announced = False
+        self._is_announced = self._has_presence = False
         self.server_state = None
         self._parts.pump.close_gate()
+        now_s = self._parts.clock.monotonic()
         if code == TAKEN_OVER:
-            self._takeovers.append(self._parts.clock.monotonic())
+            self._takeovers.append(now_s)
+        elif now_s - self._since_s < SHORT_S and not self._stopping.is_set():
+            self._short.append(now_s)
         log.warning("uplink.lost", session=self.number, code=code, reason=reason)
 
     async def _goodbye(self) -> None:
         """Say why, so that nobody takes a planned stop for a failure."""
-        if self._is_announced:
-            self._is_announced = False
+        self._stopping.set()
+        self._is_announced = False
+        if self._has_presence:
             payload = encode(self._presence(self._stop_reason, online=False))
             try:
                 await self._publish(Channel.PRESENCE, payload, timeout_s=_GOODBYE_S)
@@ -301,6 +325,8 @@ class Session:
             await self._parts.reporter.event("host", "clock.jumped", {"jump_s": round(jump_s, 3)})
 
     async def _reserve_numbers(self) -> None:
+        if self._thread is None or not self._thread.is_usable:
+            self._thread = DeviceThread("session-numbers")
         try:
             await self._thread.call(self._parts.numbers.reserve, timeout_s=30.0)
         except (OSError, CallTimeout, Abandoned) as error:

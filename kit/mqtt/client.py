@@ -417,6 +417,7 @@ class MqttClient:
     def _settle_end(self, link: _Link, code: ReasonCode) -> None:
         link.end_code, link.end_reason = code.value, str(code)
         link.ended.set()
+        self._fail_waiting(link)
         if link.opened is not None and not link.opened.done():
             link.opened.set_exception(ClosedEarly(_SERVER_CLOSED) if self.settings.tls else NotConnected(str(code)))
 
