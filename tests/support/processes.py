@@ -264,18 +264,35 @@ def _processes() -> dict[int, tuple[int, int]]:
 
 
 def listening_ports(pid: int) -> set[int]:
-    """TCP ports that a process listens on; empty when it is gone."""
+    """TCP ports that a process listens on; empty when it is gone.
+
+    In a container root may not look into the processes of other accounts: then every listener of the process's
+    account counts as its own.
+    """
+    try:
+        tables = [Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii") for name in ("tcp", "tcp6")]
+        account = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:"))
+    except OSError:
+        return set()
+    sockets, uid = _sockets(pid), account.split()[1]
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    listening = [row for row in rows if row[3] == _TCP_LISTEN]
+    own = [row for row in listening if (row[7] == uid if sockets is None else row[9] in sockets)]
+    return {int(row[1].rpartition(":")[2], 16) for row in own}
+
+
+def _sockets(pid: int) -> set[str] | None:
+    """The inodes of a process's sockets, none when it is gone; None when they may not be seen."""
     links: list[str] = []
     try:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(FileNotFoundError):
                 links.append(str(entry.readlink()))
-        tables = [Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii") for name in ("tcp", "tcp6")]
+    except PermissionError:
+        return None
     except OSError:
         return set()
-    sockets = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
-    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
-    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == _TCP_LISTEN and row[9] in sockets}
+    return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
 
 
 def session_members(session: int) -> list[int]:
