@@ -1,0 +1,119 @@
+"""`kiosk-agent`. Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or settings, 4 the agent does not answer.
+
+The command line is argparse's: the agent must not load a larger library to read two words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.errors import OutboxBusy
+from agent.settings import Settings, load_settings
+from kit.clock import SystemClock
+from kit.logs import configure, get_logger
+from kit.settings import SettingsError
+from kit.supervise import SdNotifier
+from wire import __version__
+
+CONFIG_FILE = Path("/etc/kiosk-agent/agent.toml")
+EXIT_FAILED, EXIT_USAGE, EXIT_SILENT = 1, 2, 4
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_TIMEOUT_S = 5.0
+log = get_logger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    given = _parser().parse_args(arguments)
+    try:
+        settings = load_settings(given.config)
+    except SettingsError as error:
+        print(f"设置错误 (settings): {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+    sys.exit(_status(settings, as_json=given.json) if given.command == "status" else _run(settings))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kiosk-agent", description="自助机代理程序 (headless kiosk agent)")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--config", type=Path, default=CONFIG_FILE, help=f"设置文件, 默认 {CONFIG_FILE} (settings file)"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="命令")
+    commands.add_parser("run", help="运行 (run)")
+    status = commands.add_parser("status", help="本机状态: 连接、待发记录、告警 (ask the running agent)")
+    status.add_argument("--json", action="store_true", help="输出 JSON")
+    parser.set_defaults(json=False)
+    return parser
+
+
+def _run(settings: Settings) -> int:
+    from agent.app import Agent, prepare  # noqa: PLC0415 - `status` and wrong settings need none of it
+    from kit.web import ListenError  # noqa: PLC0415 - the same
+
+    os.umask(0o077)
+    configure("kiosk-agent", level=settings.log_level, json=settings.log_json)
+    try:
+        prepare(settings.data_dir)
+        agent = Agent(settings, SystemClock(), _BOOT_ID.read_text(encoding="ascii").strip())
+    except OSError as error:
+        print(f"无法使用数据目录 (data directory) {settings.data_dir}: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        asyncio.run(agent.run(notifier=SdNotifier()))
+    except* OutboxBusy:
+        print(f"另一个代理程序正在使用 (another agent uses) {settings.data_dir}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    except* (OSError, ListenError) as group:
+        for failure in group.exceptions:
+            print(f"启动失败 (cannot start): {failure}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    return 0
+
+
+def _status(settings: Settings, *, as_json: bool) -> int:
+    """Ask the running agent with this boot's token and show what matters."""
+    api = settings.local_api
+    try:
+        token = (settings.data_dir / "token").read_text(encoding="ascii").strip()
+        link = http.client.HTTPConnection(api.host, api.port, timeout=_TIMEOUT_S)
+        link.request("GET", "/api/v1/state", headers={"Authorization": f"Bearer {token}"})
+        answer = link.getresponse()
+        state = json.loads(answer.read())
+        link.close()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        print(f"代理程序没有应答 (no answer on {api.host}:{api.port}): {error}", file=sys.stderr)
+        return EXIT_SILENT
+    if answer.status != http.client.OK:
+        print(f"代理程序拒绝 (refused): {state.get('title')}", file=sys.stderr)
+        return EXIT_FAILED
+    print(json.dumps(state, ensure_ascii=False) if as_json else _summary(state))
+    return 0
+
+
+def _summary(state: dict[str, object]) -> str:
+    uplink, alarms = state["uplink"], state["alarms"]
+    lines = [
+        f"自助机 (kiosk)      {state.get('kid') or '未登记 (not enrolled)'}",
+        f"版本 (version)      {state['agent_version']}",
+    ]
+    if isinstance(uplink, dict):
+        queue = uplink["queue"]
+        lines += [
+            f"连接 (link)         {uplink['state']}",
+            f"待发 (waiting)      P0 {queue['p0']}  P1 {queue['p1']}  P2 {queue['p2']}",
+        ]
+    if isinstance(alarms, list):
+        lines += [f"告警 (alarm)        {alarm['title']} · {alarm['component']} · {alarm['since']}" for alarm in alarms]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""The agent's composition root: the only place that constructs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from agent.health.components import ComponentBook
+from agent.health.machine import host_facts
+from agent.health.monitor import HealthMonitor
+from agent.health.sampler import HostSampler
+from agent.local_api.auth import LocalToken
+from agent.local_api.server import build_server
+from agent.settings import Settings
+from agent.uplink.enrolment import Enrolment
+from agent.uplink.fleet_api import FleetApi
+from agent.uplink.identity import IdentityStore
+from agent.uplink.outbox import Outbox, RunIdentity
+from agent.uplink.pump import Pump
+from agent.uplink.report import OutboxReporter
+from agent.uplink.service import Uplink
+from agent.uplink.session import About, Parts
+from agent.uplink.session_numbers import SessionNumbers
+from agent.uplink.upkeep import Upkeep
+from kit.clock import Clock, ServerTime, ulid
+from kit.metrics import Kind, Metrics, MetricSpec
+from kit.supervise import SdNotifier, Service, Supervised, serve
+from wire import __version__
+from wire.device_api import AgentState, AlarmView, ComponentHealth, EnrolmentView, HealthView, LinkState
+from wire.faults import FACTS, Fault
+from wire.presence import Activity, Component, HostFacts
+
+PRIVATE = 0o700
+METRICS = (
+    MetricSpec("kiosk_agent_sample", Kind.GAUGE, "the latest host sample, by metric", ("metric",)),
+    MetricSpec("kiosk_agent_outbox_rows", Kind.GAUGE, "records that wait for the server, by class", ("record_class",)),
+    MetricSpec("kiosk_agent_outbox_oldest_age_s", Kind.GAUGE, "age of the oldest waiting record"),
+    MetricSpec("kiosk_agent_connected", Kind.GAUGE, "1 while the broker has us"),
+    MetricSpec("kiosk_agent_alarms", Kind.GAUGE, "alarms that are up"),
+)
+_FAULTS = {fault.value: fault for fault in Fault}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the uplink says about this kiosk; it has no devices of its own yet besides the host."""
+
+    facts: HostFacts
+
+    def host(self) -> HostFacts:
+        """See `SelfDescription`."""
+        return self.facts
+
+    def components(self) -> list[Component]:
+        """See `SelfDescription`."""
+        return [Component(name="host", kind="host")]
+
+    def activity(self) -> Activity:
+        """See `SelfDescription`."""
+        return Activity.IDLE
+
+    def twin_version(self) -> int:
+        """See `SelfDescription`."""
+        return 0
+
+    def open_commands(self) -> list[str]:
+        """See `SelfDescription`."""
+        return []
+
+
+class AgentView:
+    """What the local API shows, gathered from the parts; also keeps the metrics up to date."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def state(self) -> AgentState:
+        """See `StateSource`."""
+        agent = self._agent
+        identity = agent.uplink.identity
+        return AgentState(
+            kid=None if identity is None else identity.kid,
+            agent_version=__version__,
+            boot=agent.outbox.boot,
+            started_at=agent.started_at,
+            uptime_s=round(agent.clock.monotonic() - agent.started_s, 1),
+            activity=agent.description.activity(),
+            uplink=agent.uplink.view(),
+            clock_offset_s=agent.server_time.offset_s,
+            certificate_expires_at=agent.uplink.certificate_expires_at,
+            components=agent.components.views(),
+            alarms=[
+                AlarmView(
+                    component=alarm.component,
+                    code=alarm.code,
+                    severity=alarm.severity,
+                    since=alarm.since,
+                    title=FACTS[_FAULTS[alarm.code]].zh if alarm.code in _FAULTS else alarm.code,
+                )
+                for alarm in agent.reporter.open_alarms()
+            ],
+            metrics=dict(agent.health.latest),
+        )
+
+    def health(self) -> HealthView:
+        """See `StateSource`."""
+        reasons = [f"{part.name}_{part.health}" for part in self._agent.components.views() if part.health is _SILENT]
+        reasons += [] if self._agent.outbox.is_disk_good else ["disk_refuses_records"]
+        return HealthView(status=ComponentHealth.DEGRADED if reasons else ComponentHealth.OK, reasons=reasons)
+
+    def enrolment(self) -> EnrolmentView:
+        """See `StateSource`."""
+        return self._agent.uplink.enrolment()
+
+    def measure(self) -> Mapping[str, float]:
+        """What the other parts add to each host sample."""
+        agent = self._agent
+        depth = agent.outbox.depth()
+        rows = depth.p0 + depth.p1 + depth.p2
+        values = {
+            "outbox_rows": float(rows),
+            "outbox_bytes": float(depth.bytes),
+            "outbox_oldest_age_s": depth.oldest_age_s,
+        }
+        offset_s = agent.server_time.offset_s
+        if offset_s is not None:
+            values["clock_offset_s"] = round(offset_s, 3)
+        metrics = agent.metrics
+        for name, count in (("p0", depth.p0), ("p1", depth.p1), ("p2", depth.p2)):
+            metrics.gauge("kiosk_agent_outbox_rows", record_class=name).set(count)
+        metrics.gauge("kiosk_agent_outbox_oldest_age_s").set(depth.oldest_age_s)
+        metrics.gauge("kiosk_agent_connected").set(agent.uplink.view().state is LinkState.CONNECTED)
+        metrics.gauge("kiosk_agent_alarms").set(len(agent.reporter.open_alarms()))
+        for name, value in agent.health.latest.items():
+            metrics.gauge("kiosk_agent_sample", metric=name).set(value)
+        return values
+
+
+_SILENT = ComponentHealth.SILENT
+
+
+class Agent:
+    """One kiosk's agent, built but not started; building reads no network and opens no device."""
+
+    def __init__(self, settings: Settings, clock: Clock, host_boot: str) -> None:
+        data = settings.data_dir
+        self.settings = settings
+        self.clock = clock
+        self.started_at: datetime = clock.utc()
+        self.started_s = clock.monotonic()
+        self.server_time = ServerTime(clock)
+        self.description = Description(host_facts())
+        self.components = ComponentBook(clock)
+        self.metrics = Metrics(METRICS)
+        run = RunIdentity(boot=ulid(clock), host_boot=host_boot)
+        self.outbox = Outbox(settings.outbox, data / "outbox", run, clock, self.server_time)
+        self.reporter = OutboxReporter(self.outbox)
+        self.view = AgentView(self)
+        self.uplink = self._uplink(data)
+        sampling = settings.sampling
+        self.health = HealthMonitor(
+            HostSampler(sampling.disk_path or data, clock).sample,
+            extra=self.view.measure,
+            reporter=self.reporter,
+            components=self.components,
+            settings=sampling,
+            clock=clock,
+        )
+        self.token = LocalToken.create(data / "token")
+        self.local_api = build_server(settings.local_api, self.view, self.metrics, self.token)
+
+    async def run(self, *, notifier: SdNotifier | None = None, stop: asyncio.Event | None = None) -> None:
+        """Serve until stopped, then say goodbye to the fleet.
+
+        Raises:
+            OutboxBusy: another agent uses the data directory.
+            ListenError: the local API's port is taken.
+        """
+        await self.outbox.open()
+        await self.reporter.load()
+        try:
+            parts: list[Service] = [
+                self.local_api,
+                Supervised("outbox", Upkeep(self.outbox, self.reporter).run, clock=self.clock),
+                Supervised("health", self.health.run, clock=self.clock),
+                Supervised("uplink", self.uplink.run, clock=self.clock),
+            ]
+            if notifier is not None:
+                notifier.ready()
+            await serve(parts, notifier=notifier, stop=stop)
+        finally:
+            await self.outbox.close()
+
+    def _uplink(self, data: Path) -> Uplink:
+        settings, clock = self.settings, self.clock
+        fleet = settings.fleet
+        enrolment = Enrolment(
+            settings,
+            IdentityStore(data / "identity"),
+            None if fleet.enrol_url is None else FleetApi(fleet.enrol_url, fleet.timeout_s),
+            reporter=self.reporter,
+            clock=clock,
+            server_time=self.server_time,
+            agent_version=__version__,
+        )
+        parts = Parts(
+            outbox=self.outbox,
+            reporter=self.reporter,
+            pump=Pump(self.outbox, self.reporter, settings.uplink, clock),
+            numbers=SessionNumbers(data / "session", clock),
+            server_time=self.server_time,
+            description=self.description,
+            about=About(__version__, self.started_at, self.started_s, settings.serial, settings.profile),
+            clock=clock,
+            settings=settings.uplink,
+        )
+        return Uplink(parts, enrolment, settings.broker)
+
+
+def prepare(data_dir: Path) -> None:
+    """Make the data directory, for its owner only."""
+    data_dir.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
