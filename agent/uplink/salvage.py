@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from agent.uplink.files import sync_directory, write_whole
 from agent.uplink.rows import CLASSES, MODELS, Draft, checksum, digest
@@ -31,7 +33,8 @@ from wire.uplink import chain_next
 
 MARKER = "rebuilding"
 INLINE_CHECK_BYTES = 16 * 1_048_576
-_SALVAGED_ROWS = (-1, 100_000, 20_000)
+_SALVAGED_ROWS = (None, 50_000, 20_000)
+_SALVAGE_SPAN = 10_000_000
 _GROUP = 500
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 
@@ -307,15 +310,15 @@ def _read_state(place: Path) -> State | None:
 
 def _guess_state(place: Path, guard: dict[str, object] | None) -> State | None:
     """Enough to check rows by when only `meta` was hit: the epoch is in the guard, the age in the rows."""
-    epoch = None if guard is None else guard.get("epoch")
-    if not isinstance(epoch, str):
+    epoch, promised = (guard or {}).get("epoch"), (guard or {}).get("promised_seq")
+    if not isinstance(epoch, str) or not isinstance(promised, int):
         return None
     try:
         with translated(), closing(connect(place)) as old:
             (kept_ms,) = old.execute("SELECT coalesce(max(kept_ms), 0) FROM record").fetchone()
     except SpoolError:
         kept_ms = 0
-    return State(epoch=epoch, kept_ms=kept_ms)
+    return State(epoch=epoch, promised_seq=promised, kept_ms=kept_ms)
 
 
 def _take_over(spool: Spool, place: Path, old: State | None) -> int:
@@ -333,7 +336,7 @@ def _take_over(spool: Spool, place: Path, old: State | None) -> int:
     return count
 
 
-def _take_class(spool: Spool, source: sqlite3.Connection, old: State, class_no: int, limit: int) -> int:
+def _take_class(spool: Spool, source: sqlite3.Connection, old: State, class_no: int, limit: int | None) -> int:
     count = 0
     group: list[Draft] = []
     for item in _readable(source, old, class_no, limit):
@@ -346,19 +349,39 @@ def _take_class(spool: Spool, source: sqlite3.Connection, old: State, class_no: 
     return count + len(group)
 
 
-def _readable(source: sqlite3.Connection, old: State, class_no: int, limit: int) -> Iterator[Draft]:
-    seed = old.seed
-    numbers: list[tuple[int]] = []
-    with suppress(sqlite3.Error):
-        cursor = source.execute("SELECT seq FROM record WHERE class = ? ORDER BY seq DESC LIMIT ?", (class_no, limit))
-        numbers = cursor.fetchall()
-    for (seq,) in reversed(numbers):
-        with suppress(sqlite3.Error, ValueError):
-            kept_ms, crc, content = source.execute(
-                "SELECT kept_ms, crc, body FROM record WHERE seq = ?", (seq,)
-            ).fetchone()
-            if checksum(seed, seq, class_no, kept_ms, content) == crc:
-                yield _renumbered(class_no, kept_ms, content, f"{old.epoch}:{seq}")
+def _readable(source: sqlite3.Connection, old: State, class_no: int, limit: int | None) -> Iterator[Draft]:
+    """The newest `limit` rows of a class that can still be read, oldest first."""
+    for seq in deque(_numbers(source, old, class_no), maxlen=limit):
+        row = _row(source, seq)
+        if row is not None and row[0] == class_no:
+            _, kept_ms, crc, content = row
+            with suppress(ValueError, TypeError, LookupError):
+                if checksum(old.seed, seq, class_no, kept_ms, content) == crc:
+                    yield _renumbered(class_no, kept_ms, content, f"{old.epoch}:{seq}")
+
+
+def _numbers(source: sqlite3.Connection, old: State, class_no: int) -> Iterator[int]:
+    """Sequence numbers of a class, group by group; where a group cannot be read, number by number."""
+    last = old.promised_seq
+    after = max(0, last - _SALVAGE_SPAN)
+    while after < last:
+        end = min(after + _GROUP, last)
+        try:
+            found = source.execute(
+                "SELECT seq FROM record WHERE seq > ? AND seq <= ? AND class = ? ORDER BY seq", (after, end, class_no)
+            ).fetchall()
+        except sqlite3.Error:
+            found = [(seq,) for seq in range(after + 1, end + 1) if (_row(source, seq) or (None,))[0] == class_no]
+        yield from (seq for (seq,) in found)
+        after = end
+
+
+def _row(source: sqlite3.Connection, seq: int) -> tuple[Any, ...] | None:
+    try:
+        found = source.execute("SELECT class, kept_ms, crc, body FROM record WHERE seq = ?", (seq,)).fetchone()
+    except sqlite3.Error:
+        return None
+    return tuple(found) if found is not None else None
 
 
 def _renumbered(class_no: int, kept_ms: int, content: bytes, origin: str | None) -> Draft:

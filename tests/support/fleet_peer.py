@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
 from kit.clock import Clock, SystemClock, ulid
-from kit.mqtt import Message, MqttClient, MqttSettings, Will
+from kit.mqtt import Message, MqttClient, MqttError, MqttSettings, Will
 from kit.supervise import spawn
 from support.uplink_server import UplinkServer
 from support.waiting import wait_for
@@ -90,4 +91,5 @@ class FleetPeer:
         else:
             answer = self.server.take(message.payload)
             if answer is not None and self.gives_receipts:
-                await self.receipt(address.kid, answer)
+                with suppress(MqttError):  # the broker may be gone; the kiosk asks again by sending again
+                    await self.receipt(address.kid, answer)
