@@ -38,6 +38,7 @@ from fleet_server.registry.enforcement import RevocationDuty
 from fleet_server.registry.enrolment import EnrolmentService
 from fleet_server.registry.installation import Identity, Installation, worker_names
 from fleet_server.registry.pki import CertificateAuthority
+from fleet_server.registry.renewals import RenewalWatch
 from fleet_server.registry.routes import (
     ASSETS_BODY_BYTES,
     ENROL_BODY_BYTES,
@@ -149,9 +150,10 @@ class Parts:
     staff: StaffAuthenticator | None = None
     data: DataParts | None = None
     enrolment: EnrolmentService | None = None
-    """Presence tells it which certificate a kiosk uses (`note_certificate`)."""
     clones: CloneWatch | None = None
     """Presence tells it of every birth (`note_session`)."""
+    renewals: RenewalWatch | None = None
+    """Presence tells it which certificate a kiosk shows (`note`)."""
 
 
 class Leadership:
@@ -312,8 +314,9 @@ def _data_parts(core: Core, parts: Parts, roles: frozenset[Role]) -> None:
         parts.ingest += data.ingest(
             core.mqtt(core.ingest_identity, clean_start=False, session_expiry_s=INGEST_SESSION_S)
         )
-    if Role.DUTIES in roles and parts.clones is not None:
-        parts.duties += data.duties(core.mqtt(core.duties_identity, clean_start=True, session_expiry_s=0), parts.clones)
+    if Role.DUTIES in roles and parts.clones is not None and parts.renewals is not None:
+        mqtt = core.mqtt(core.duties_identity, clean_start=True, session_expiry_s=0)
+        parts.duties += data.duties(mqtt, parts.clones, parts.renewals)
 
 
 def _registry_parts(server: FleetServer, authority: CertificateAuthority) -> None:
@@ -326,7 +329,8 @@ def _registry_parts(server: FleetServer, authority: CertificateAuthority) -> Non
     clones = CloneWatch(core.store, core.registry, core.clock)
     core.directory.on_change(clones.forget)
     parts.clones = clones
-    parts.duties += [duty, clones]
+    parts.renewals = RenewalWatch(core.store, core.clock)
+    parts.duties += [duty, clones, parts.renewals]
 
 
 def _services(server: FleetServer) -> list[Service]:

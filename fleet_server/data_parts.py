@@ -20,6 +20,7 @@ from fleet_server.presence.service import PresenceService
 from fleet_server.presence.store import PresenceStore
 from fleet_server.registry.clones import CloneWatch
 from fleet_server.registry.directory import Directory
+from fleet_server.registry.renewals import RenewalWatch
 from fleet_server.settings import Settings
 from fleet_server.telemetry.partitions import TelemetryKeeper
 from fleet_server.telemetry.routes import routes as telemetry_routes
@@ -113,7 +114,7 @@ class DataParts:
         )
         return [client, service]
 
-    def duties(self, mqtt: MqttSettings, clones: CloneWatch) -> list[Service]:
+    def duties(self, mqtt: MqttSettings, clones: CloneWatch, renewals: RenewalWatch) -> list[Service]:
         """Presence and tidying, on one process at a time."""
         plan = self._plan
         settings = plan.settings
@@ -128,6 +129,7 @@ class DataParts:
                 clock=plan.clock,
                 backfill_per_s=settings.uplink.backfill_per_s,
                 keep_days=settings.retention.presence_days,
+                renewals=renewals,
             )
         )
         presence.on_change(self._ring)

@@ -16,6 +16,7 @@ from fleet_server.presence.store import PresenceStore
 from fleet_server.registry.clones import CloneWatch
 from fleet_server.registry.model import PresenceState
 from fleet_server.registry.ports import AlarmSink
+from fleet_server.registry.renewals import RenewalWatch
 from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from kit.mqtt import Message, MqttClient, MqttError, MqttSettings, Will
@@ -55,6 +56,7 @@ class PresenceParts:
     clock: Clock
     backfill_per_s: float | None
     keep_days: int
+    renewals: RenewalWatch | None = None
 
 
 class PresenceDuty:
@@ -164,6 +166,8 @@ class PresenceDuty:
             await parts.clones.note_session(
                 kid, boot=birth.boot, session=birth.session, fingerprint=birth.host.fingerprint, at=now
             )
+            if parts.renewals is not None and birth.certificate_expires_at is not None:
+                parts.renewals.note(kid, birth.certificate_expires_at)
 
     async def _keep_judging(self) -> None:
         failing = False

@@ -28,6 +28,7 @@ from fleet_server.registry.model import (
     KioskState,
 )
 from fleet_server.registry.pki import CertificateAuthority, Leaf, SigningRequest, check_csr
+from fleet_server.registry.renewals import REASON
 from fleet_server.registry.service import UnknownKiosk, next_state, revoke_certificates
 from fleet_server.registry.store import RegistryStore, RegistryWork
 from fleet_server.settings import Settings
@@ -190,16 +191,6 @@ class EnrolmentService:
             await self._retire_superseded(certificate.kid)
         return certificate
 
-    async def note_certificate(self, kid: str, not_after: datetime) -> None:
-        """A kiosk was seen with the certificate that ends then: if it is the newest, older ones end now."""
-        active = [
-            item
-            for item in await self._store.certificates_of(kid)
-            if item.state is CertificateState.ACTIVE and abs(item.not_after - not_after) < timedelta(seconds=1)
-        ]
-        if active:
-            await self._retire_superseded(kid)
-
     # -- the engineer's side ---------------------------------------------------------------------------------
 
     async def listed(self, states: tuple[EnrolmentState, ...]) -> list[EnrolmentView]:
@@ -343,7 +334,7 @@ class EnrolmentService:
         old = [item.fingerprint for item in certificates if item.state is CertificateState.SUPERSEDED]
         if old:
             async with self._store.writing() as work:
-                await work.revoke_certificates(old, at=self._clock.utc(), reason="replaced by renewal", cut=False)
+                await work.revoke_certificates(old, at=self._clock.utc(), reason=REASON, cut=False)
 
     def _issue(self, kid: str, csr: SigningRequest, actor: str) -> IssuedCertificate:
         now = self._clock.utc()

@@ -164,6 +164,12 @@ class RegistryStore:
             rows = await session.exec(select(CertificateRow).where(CertificateRow.kid == kid).order_by(order))
             return [_certificate(row) for row in rows]
 
+    async def kids_with_superseded(self) -> list[str]:
+        """Kiosks with a certificate that was replaced and still opens doors."""
+        async with self._database.read_session() as session:
+            statement = select(CertificateRow.kid).where(CertificateRow.state == CertificateState.SUPERSEDED)
+            return sorted(set(await session.exec(statement)))
+
     async def live_certificates(self) -> list[IssuedCertificate]:
         """Certificates that are not revoked."""
         async with self._database.read_session() as session:

@@ -8,6 +8,7 @@ from fleet_server.errors import Refusal
 from fleet_server.registry.enrolment import SOURCES_MAX, SourceLimit
 from fleet_server.registry.model import CertificateState, Confirmation, IssuedCertificate, KioskState
 from fleet_server.registry.pki import CsrRefused, KeyPair
+from fleet_server.registry.renewals import RenewalWatch
 from fleet_server.registry.service import UnknownKiosk
 from fleet_server.settings import EnrolmentSettings, Settings
 from kit.clock import ManualClock
@@ -249,17 +250,22 @@ async def test_a_renewal_gives_a_year_to_a_new_key_and_the_old_one_ends_when_the
     assert (ended.fingerprint, ended.cut) == (old.fingerprint, False)
 
 
-async def test_a_birth_with_the_new_certificate_ends_the_old_one(desk: Desk) -> None:
+async def test_a_birth_with_the_new_certificate_ends_the_old_one_and_no_other_birth_does(desk: Desk) -> None:
     await desk.assets(ASSET)
     await desk.enrols("zzj-001")
     old = await peer_of(desk)
     desk.clock.advance(86_400.0)
     await desk.enrolment.renew(old, KeyPair().csr_pem("kiosk"))
     new = await peer_of(desk)
-    await desk.enrolment.note_certificate("zzj-001", old.not_after)
+    watch = RenewalWatch(desk.store, desk.clock)
+    assert await watch.sweep() == []
+    watch.note("zzj-001", old.not_after)
+    assert await watch.sweep() == []
     assert await desk.enrolment.authenticate(old.fingerprint) is not None
-    await desk.enrolment.note_certificate("zzj-001", new.not_after)
+    watch.note("zzj-001", new.not_after)
+    assert await watch.sweep() == ["zzj-001"]
     assert await desk.enrolment.authenticate(old.fingerprint) is None
+    assert await watch.sweep() == []
 
 
 async def test_a_lost_answer_is_given_again(desk: Desk) -> None:
