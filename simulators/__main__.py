@@ -9,14 +9,19 @@ import os
 import pyotp
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from kit.clock import SystemClock
 from kit.logs import configure
 from simulators.demo.plan import PlanError, read_plan
-from simulators.demo.run import Demo, DemoFailed
+from simulators.demo.run import Demo, DemoFailed, leaves
 from simulators.fleet.cli import app as fleet_app
 
-app = typer.Typer(no_args_is_help=True, help="测试人员工具：模拟自助机群与演示环境（simulators for testers）")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="测试人员工具：模拟自助机群与演示环境（simulators for testers）",
+)
 app.add_typer(fleet_app, name="fleet")
 console = Console()
 
@@ -25,13 +30,15 @@ console = Console()
 def demo() -> None:
     """在本机启动整套系统（DEMO_KIOSKS、DEMO_SECONDS、DEMO_DIR、DEMO_PORT、DEMO_SEED）。"""
     configure("demo", level="warning", json=False)
+    failure: str | None = None
     try:
         plan = read_plan(os.environ)
         asyncio.run(Demo(plan, SystemClock(), console).run())
     except* (PlanError, DemoFailed) as group:
-        for error in group.exceptions:
-            console.print(f"[red]错误[/] {error}", highlight=False)
-        raise typer.Exit(1) from None
+        failure = "; ".join(str(error) for error in leaves(group))
+    if failure is not None:
+        console.print("[red]错误[/]", escape(failure), highlight=False)
+        raise typer.Exit(1)
 
 
 @app.command("demo-code")

@@ -63,8 +63,8 @@ class Demo:
         with _only_one(self._plan.folder / "lock"):
             try:
                 await self._until_stopped(stopping)
-            except (ChildFailed, FleetRefused, PlanError, aiohttp.ClientError) as error:
-                raise DemoFailed(str(error)) from error
+            except* (ChildFailed, FleetRefused, PlanError, DemoFailed, aiohttp.ClientError) as group:
+                raise DemoFailed("; ".join(str(error) for error in leaves(group))) from None
             finally:
                 self._say("正在停止 · stopping")
                 await self._children.stop()
@@ -191,7 +191,9 @@ class Demo:
             "KIOSK_FLEET__CA_FILE": str(plan.fleet_dir / "pki" / "ca.pem"),
             "KIOSK_FLEET__POLL_S": "1.0",
         }
-        await self._children.start("agent-1", [entry_point("kiosk-agent"), "run"], environ)
+        await self._children.start(
+            "agent-1", [entry_point("kiosk-agent"), "--config", str(plan.agent_dir / "agent.toml"), "run"], environ
+        )
         local_url = f"http://{HOST}:{plan.ports.local_api}"
 
         async def agent_is_up() -> bool:
@@ -320,6 +322,15 @@ def _only_one(lock_file: Path) -> Iterator[None]:
         except BlockingIOError:
             raise DemoFailed(f"another demo is running in {lock_file.parent}; set DEMO_DIR for a second one") from None
         yield
+
+
+def leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
+    """The failures inside a group, however nested."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
 
 
 async def _listens(port: int) -> bool:
