@@ -11,6 +11,7 @@ import asyncio
 import re
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -74,11 +75,7 @@ class Guard:
 
     def around(self, handler: _Handler) -> _Handler:
         """Return the handler of a whole server with the guard in front: nothing is routed before it is admitted."""
-
-        async def guarded(request: web.BaseRequest) -> web.StreamResponse:
-            return await self._guarded(request, handler)
-
-        return guarded
+        return partial(self._guarded, handler)
 
     def admit(self, request: web.BaseRequest) -> None:
         """Let a request pass.
@@ -162,7 +159,7 @@ class Guard:
         if length is not None and length > self.limits.body_bytes:
             raise too_large(self.limits.body_bytes)
 
-    async def _guarded(self, request: web.BaseRequest, handler: _Handler) -> web.StreamResponse:
+    async def _guarded(self, handler: _Handler, request: web.BaseRequest) -> web.StreamResponse:
         request_id = self._request_id(request)
         request[REQUEST_ID] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)

@@ -26,7 +26,7 @@ def render(operation: Operation, value: object, call: Call[Any]) -> web.StreamRe
     """Build the response of a finished operation."""
     if operation.result is Result.JSON and operation.result_adapter is not None:
         headers = {**_JSON_HEADERS, **call.headers} if call.headers else _JSON_HEADERS
-        body = operation.result_adapter.dump_json(value, by_alias=True)
+        body = operation.result_adapter.serializer.to_json(value, by_alias=True)
         response: web.StreamResponse = web.Response(body=body, status=operation.options.status, headers=headers)
     elif operation.result is Result.EMPTY:
         response = web.Response(status=204, headers=call.headers)
