@@ -1,20 +1,22 @@
 """MQTT 5 over TLS for our processes; the only place that knows paho."""
 
-from kit.mqtt.client import (
+from kit.mqtt.client import MqttClient
+from kit.mqtt.errors import (
     ClosedEarly,
+    Congested,
     ConnectRefused,
-    Message,
-    MqttClient,
     MqttError,
     NotConnected,
     PublishRefused,
     PublishTimeout,
-    Will,
 )
+from kit.mqtt.inbox import Message
+from kit.mqtt.network import Will
 from kit.mqtt.settings import MqttSettings
 
 __all__ = [
     "ClosedEarly",
+    "Congested",
     "ConnectRefused",
     "Message",
     "MqttClient",

@@ -1,7 +1,7 @@
 """paho with a read buffer: it reads packet headers byte by byte, here from memory instead of from the kernel.
 
-Hooks paho's `_create_socket`, the seam it has for its own WebSocket transport; `client_class` falls back to
-plain paho, which is slower and otherwise the same, when a release no longer has it.
+Hooks paho's `_create_socket`, the seam it has for its own WebSocket transport. A release without that seam is
+used plain, which is slower and otherwise the same; `is_buffered` tells, and the network thread logs it.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import ssl
 from typing import Any
 
 import paho.mqtt.client as paho
-import structlog
-from paho.mqtt.enums import MQTTErrorCode
 
 _READ_BYTES = 65_536
-_HOOK = "_create_socket"
-log = structlog.get_logger(module=__name__)
 
 
 class ReadBuffer:
-    """A socket whose `recv` takes up to 64 KiB at once and hands it out in small parts."""
+    """A socket whose `recv` takes up to 64 KiB at once and hands it out in small parts.
 
-    __slots__ = ("_at", "_data", "_socket")
+    Remembers why reading or writing failed: paho itself only says that the connection was lost.
+    """
+
+    __slots__ = ("_at", "_data", "_socket", "failure")
 
     def __init__(self, wrapped: Any) -> None:  # noqa: ANN401 - a plain or a TLS socket
+        self.failure: OSError | None = None
         self._socket = wrapped
         self._data = b""
         self._at = 0
@@ -31,11 +31,28 @@ class ReadBuffer:
     def recv(self, size: int) -> bytes:
         """As socket.recv."""
         if self._at >= len(self._data):
-            self._data = self._socket.recv(_READ_BYTES)
+            try:
+                self._data = self._socket.recv(_READ_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except OSError as error:
+                self.failure = error
+                raise
             self._at = 0
         part = self._data[self._at : self._at + size]
         self._at += len(part)
         return part
+
+    def send(self, data: bytes | bytearray) -> int:
+        """As socket.send."""
+        try:
+            sent: int = self._socket.send(data)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError as error:
+            self.failure = error
+            raise
+        return sent
 
     def pending(self) -> int:
         """Bytes that can be read without asking the kernel."""
@@ -53,24 +70,20 @@ class ReadBuffer:
         return getattr(self._socket, name)
 
 
-class _BufferedClient(paho.Client):
+class BufferedClient(paho.Client):
     """paho's client on top of `ReadBuffer`."""
 
     def _create_socket(self) -> Any:  # noqa: ANN401 - stands in for a socket
         return ReadBuffer(super()._create_socket())
 
-    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
-        """Read on until the buffer is empty: `select` knows nothing of what is in it."""
-        while True:
-            result = super().loop_read(max_packets)
-            link = self._sock
-            if result or not isinstance(link, ReadBuffer) or link.pending() == 0:
-                return result
+
+def is_buffered(client: paho.Client) -> bool:
+    """Whether this connected client reads through our buffer."""
+    return isinstance(client.socket(), ReadBuffer)
 
 
-def client_class() -> type[paho.Client]:
-    """The buffered client where paho still has the seam, else paho's own."""
-    if hasattr(paho.Client, _HOOK):
-        return _BufferedClient
-    log.warning("mqtt.unbuffered", missing=_HOOK)
-    return paho.Client
+def pending_bytes(link: Any) -> int:  # noqa: ANN401 - a `ReadBuffer`, or the plain socket of the fallback
+    """Bytes that poll(2) knows nothing of."""
+    pending = getattr(link, "pending", None)
+    count: int = pending() if pending is not None else 0
+    return count
