@@ -1,6 +1,6 @@
 """What a crowd said and what was acknowledged, one JSON line each, for a checker to compare with the server.
 
-Lines: `{"op": "invoke"|"ok", "id": "<kid>/<epoch>/<seq>", "kind": ..., "at_s": monotonic seconds}`.
+Lines: `{"p": process, "o": "invoke"|"ok", "f": "put", "k": "<kid>/<epoch>", "v": seq, "t": monotonic ns, "n": kind}`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Self
 
 from kit.clock import Clock
 
+OPERATION = "put"
+
 
 class Ledger:
     """Append-only file of invocations and acknowledgements; None as path keeps nothing."""
@@ -23,20 +25,16 @@ class Ledger:
 
     def invoke(self, kid: str, epoch: str, seq: int, kind: str) -> None:
         """A record was made."""
-        self._write("invoke", f"{kid}/{epoch}/{seq}", kind)
+        self._write("invoke", f"{kid}/{epoch}", seq, kind)
 
     def ok(self, kid: str, epoch: str, seq: int) -> None:
         """A receipt covered it."""
-        self._write("ok", f"{kid}/{epoch}/{seq}", "")
+        self._write("ok", f"{kid}/{epoch}", seq, "")
 
-    def _write(self, op: str, identifier: str, kind: str) -> None:
+    def _write(self, outcome: str, key: str, seq: int, kind: str) -> None:
         if self._fd is not None:
-            line = {
-                "op": op,
-                "id": identifier,
-                "kind": kind,
-                "at_s": round(self._clock.monotonic(), 6),
-            }
+            at_ns = int(self._clock.monotonic() * 1e9)
+            line = {"p": "crowd", "o": outcome, "f": OPERATION, "k": key, "v": seq, "t": at_ns, "n": kind}
             os.write(self._fd, json.dumps(line, separators=(",", ":")).encode() + b"\n")
 
     def close(self) -> None:
@@ -46,12 +44,11 @@ class Ledger:
             self._fd = None
 
     def __enter__(self) -> Self:
+        """Nothing to do: the file is open."""
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the file."""
         self.close()
