@@ -7,6 +7,7 @@ no child process and no thread of ours left behind (marker `leaves_threads(reaso
 from __future__ import annotations
 
 import inspect
+import logging
 import shutil
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 from blockbuster import blockbuster_ctx
 
 from kit.clock import ManualClock
@@ -50,6 +52,18 @@ def service_dir() -> Iterator[Path]:
 def manual_clock() -> ManualClock:
     """Give a clock that stands still on a Monday morning until the test moves it."""
     return ManualClock(START)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Undo what an entry point under test set up for its whole process."""
+    root = logging.getLogger()
+    configuration, handlers, level = structlog.get_config(), list(root.handlers), root.level
+    yield
+    structlog.configure(**configuration)
+    root.handlers[:] = [handler for handler in root.handlers if handler in handlers]
+    root.handlers += [handler for handler in handlers if handler not in root.handlers]
+    root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
