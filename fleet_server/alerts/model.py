@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from wire.envelope import Scalar
 from wire.faults import FACTS, Fault, Severity
@@ -47,8 +47,12 @@ class Alarm:
     origin: AlarmOrigin
     is_open: bool
     raised_at: datetime
+    """Since when it is open, or was the last time."""
     detected_at: datetime
     cleared_at: datetime | None
+    """The newest clear; of an open alarm, the one before it went up."""
+    last_raised_at: datetime | None
+    """The newest raise, also of an alarm that was up already; None when only its clear has arrived yet."""
     detail: Mapping[str, Scalar]
     change_seq: int
 
@@ -70,6 +74,11 @@ class AlarmView(BaseModel):
     remedy_zh: str
     remedy_en: str
     detail: dict[str, Scalar]
+
+    @computed_field
+    def id(self) -> str:
+        """What lists and the live channel key it by; stays the same when it goes up again."""
+        return f"{self.kid}/{self.component}/{self.code}"
 
 
 class AlarmQuery(BaseModel):
@@ -97,7 +106,7 @@ def view(alarm: Alarm) -> AlarmView:
         is_open=alarm.is_open,
         raised_at=alarm.raised_at,
         detected_at=alarm.detected_at,
-        cleared_at=alarm.cleared_at,
+        cleared_at=None if alarm.is_open else alarm.cleared_at,
         title_zh=facts.zh if facts else alarm.code,
         title_en=facts.en if facts else alarm.code,
         remedy_zh=facts.remedy_zh if facts else "",

@@ -14,7 +14,9 @@ def routes(service: AlertService) -> Routes:
 
     @api.get("/api/v1/alarms", permission=Permission.ALARMS_READ, summary="Alarms, the newest first")
     async def alarms(call: Call, query: AlarmQuery) -> Page[AlarmView]:
-        found = await service.alarms(only_open=query.state == "open", kid=query.kid, limit=query.limit)
-        return Page(items=[view(alarm) for alarm in found], total=len(found))
+        only_open = query.state == "open"
+        found = await service.alarms(only_open=only_open, kid=query.kid, limit=query.limit)
+        total = await service.count(only_open=only_open, kid=query.kid)
+        return Page(items=[view(alarm) for alarm in found], total=total)
 
     return api

@@ -49,6 +49,10 @@ class AlertService:
         """Alarms, the newest first."""
         return await self._store.alarms(only_open=only_open, kid=kid, limit=limit)
 
+    async def count(self, *, only_open: bool, kid: str | None) -> int:
+        """How many alarms there are."""
+        return await self._store.count(only_open=only_open, kid=kid)
+
     async def _apply(self, kid: str, component: str, code: Fault, edge: Edge, detail: Mapping[str, Scalar]) -> None:
         now = self._clock.utc()
         severity = FACTS[code].severity

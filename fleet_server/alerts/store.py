@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, MetaData
+from sqlalchemy import BigInteger, ColumnElement, MetaData
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import Field, SQLModel, col, select, update
+from sqlmodel import Field, SQLModel, col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from fleet_server.alerts.model import Alarm, AlarmEdge, AlarmOrigin
@@ -17,7 +17,6 @@ from kit.store import Database, Json, UtcDateTime, metadata_of
 from wire.faults import Severity
 
 METADATA: MetaData = metadata_of("fleet")
-_KEYS_AT_ONCE = 500
 
 
 class _Row(SQLModel):
@@ -45,6 +44,7 @@ class AlarmRow(_Row, table=True):
     raised_at: datetime = Field(sa_type=UtcDateTime)
     detected_at: datetime = Field(sa_type=UtcDateTime)
     cleared_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_raised_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     detail: dict[str, Any] = Field(sa_type=Json)  # Any: a JSON document
     change_seq: int = Field(sa_type=BigInteger, index=True)
 
@@ -83,21 +83,33 @@ class AlarmStore:
                     changed[key] = _alarm(fresh)
             return list(changed.values())
 
-    async def alarms(self, *, only_open: bool, kid: str | None = None, limit: int = 10_000) -> list[Alarm]:
+    async def alarms(self, *, only_open: bool, kid: str | None = None, limit: int | None = None) -> list[Alarm]:
         """Alarms, the newest first."""
-        statement = select(AlarmRow).order_by(col(AlarmRow.raised_at).desc()).limit(limit)
-        if only_open:
-            statement = statement.where(col(AlarmRow.is_open).is_(True))
-        if kid is not None:
-            statement = statement.where(AlarmRow.kid == kid)
+        statement = select(AlarmRow).order_by(col(AlarmRow.raised_at).desc(), AlarmRow.kid).limit(limit)
+        statement = statement.where(*_conditions(only_open=only_open, kid=kid))
         async with self._database.read_session() as session:
             return [_alarm(row) for row in await session.exec(statement)]
+
+    async def count(self, *, only_open: bool, kid: str | None = None) -> int:
+        """How many there are."""
+        statement = select(func.count()).select_from(AlarmRow).where(*_conditions(only_open=only_open, kid=kid))
+        async with self._database.read_session() as session:
+            return (await session.exec(statement)).one()
 
     async def changed_since(self, change_seq: int) -> list[Alarm]:
         """Alarms changed after that number, in the order of their changes."""
         statement = select(AlarmRow).where(AlarmRow.change_seq > change_seq).order_by(col(AlarmRow.change_seq))
         async with self._database.read_session() as session:
             return [_alarm(row) for row in await session.exec(statement)]
+
+
+def _conditions(*, only_open: bool, kid: str | None) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if only_open:
+        found.append(col(AlarmRow.is_open).is_(True))
+    if kid is not None:
+        found.append(col(AlarmRow.kid) == kid)
+    return found
 
 
 def _alarm(row: AlarmRow) -> Alarm:
@@ -111,6 +123,7 @@ def _alarm(row: AlarmRow) -> Alarm:
         row.raised_at,
         row.detected_at,
         row.cleared_at,
+        row.last_raised_at,
         row.detail,
         row.change_seq,
     )
@@ -127,6 +140,7 @@ def _row(alarm: Alarm, change_seq: int) -> AlarmRow:
         raised_at=alarm.raised_at,
         detected_at=alarm.detected_at,
         cleared_at=alarm.cleared_at,
+        last_raised_at=alarm.last_raised_at,
         detail=dict(alarm.detail),
         change_seq=change_seq,
     )
