@@ -381,18 +381,31 @@ class Outbox:
             return otherwise
 
     async def _on_disk(self, work: Callable[[Spool], T], *, is_repeated: bool = True) -> T:
-        """Run `work`; give up the ballast when the disk is full, start a new epoch when the file is bad."""
+        """Run `work`; make room when the disk is full, start a new epoch when the file is bad."""
         try:
             return await self._disk.do(work)
         except SpoolFull as error:
-            if not await self._disk.aside(self.ballast.release):
-                raise
-            log.warning("outbox.ballast_released", reason=str(error))
-            return await self._disk.do(work)
+            return await self._with_room(work, error)
         except SpoolCorrupt as error:
             await self._rebuild(str(error))
             if not is_repeated:
                 raise
+            return await self._disk.do(work)
+
+    async def _with_room(self, work: Callable[[Spool], T], full: SpoolFull) -> T:
+        """Try again with the log file's space, then with the ballast's.
+
+        Raises:
+            SpoolError: there was no room to be made.
+        """
+        try:
+            await self._disk.do(lambda spool: spool.checkpoint())
+            return await self._disk.do(work)
+        except SpoolFull:
+            if not await self._disk.aside(self.ballast.release):
+                raise full from None
+            log.warning("outbox.ballast_released", reason=str(full))
+            await self._disk.do(lambda spool: spool.save_space(is_short=True))
             return await self._disk.do(work)
 
     async def _open_again(self) -> salvage.Rebuilt | None:

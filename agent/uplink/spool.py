@@ -24,6 +24,7 @@ from agent.uplink.spool_file import P0, SpoolCorrupt, State, make, meta_row, tra
 
 BLOCK = 1_000
 VOID_LIMIT = 200
+_LOG_PAGES, _SHORT_PAGES = 1_000, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,24 @@ class Spool:
             (size,) = self._db.execute("PRAGMA page_size").fetchone()
         return int((pages - free) * size)
 
+    def checkpoint(self) -> None:
+        """Move what is in the log file into the database, synced, and empty the log.
+
+        Raises:
+            SpoolError: not done; nothing is lost.
+        """
+        with translated():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def save_space(self, *, is_short: bool) -> None:
+        """Keep the log file small while space is short: what it holds needs its space a second time in the database.
+
+        Raises:
+            SpoolError: not changed.
+        """
+        with translated():
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {_SHORT_PAGES if is_short else _LOG_PAGES}").fetchall()
+
     def shrink(self, pages: int) -> None:
         """Give free pages back to the file system.
 
@@ -259,7 +278,7 @@ class Spool:
             (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
             if free > pages:
                 self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self.checkpoint()
 
     def close(self, *, is_clean: bool) -> None:
         """Let go of the file; a clean close gives back the promised numbers that were not used.
@@ -284,8 +303,7 @@ class Spool:
         Raises:
             SpoolError: the file is not usable.
         """
-        with translated():
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.checkpoint()
         if known.epoch != self.state.epoch or self.state.last_seq < known.last_seq:
             raise SpoolCorrupt("the file is older than what was committed")
         surplus = [(known.last_seq + 1, self.state.last_seq)] if self.state.last_seq > known.last_seq else []

@@ -102,7 +102,9 @@ class Upkeep:
         elif used <= settings.cap_bytes * _EASE:
             outbox.is_short = False
         spool.shrink(_SHRINK_PAGES)
-        outbox.ballast.restore(settings.reserve_free_percent)
+        spool.checkpoint()
+        is_there = outbox.ballast.restore(settings.reserve_free_percent)
+        spool.save_space(is_short=settings.ballast_bytes > 0 and not is_there)
 
     def _space(self) -> float | None:
         try:

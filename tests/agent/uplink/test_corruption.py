@@ -200,7 +200,7 @@ def test_changed_files_are_never_served_as_good(closed: Bench) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_changed_files_are_never_served_as_good_at_length(tmp_path: Path) -> None:
-    closed = Bench(store(tmp_path / "a" / "outbox", is_clean=True, count=600), tmp_path / "1", {})
+    closed = Bench(store(tmp_path / "a" / "outbox", is_clean=True, count=200), tmp_path / "1", {})
     crashed = Bench(store(tmp_path / "b" / "outbox", is_clean=False), tmp_path / "2", {})
     cases = sweep(closed, crashed, 100)
     print(f"{cases} cases: {closed.outcomes} closed, {crashed.outcomes} crashed")  # noqa: T201 - a figure for the log
