@@ -11,17 +11,20 @@ A duty's `run` is cancelled when the leadership is lost and called again when it
 from __future__ import annotations
 
 import asyncio
+import hmac
 import ipaddress
 import os
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import sqlalchemy.exc
 from aiohttp import web
 from pydantic import BaseModel
 
@@ -37,6 +40,7 @@ from fleet_server.registry.directory import Directory
 from fleet_server.registry.enforcement import RevocationDuty
 from fleet_server.registry.enrolment import EnrolmentService
 from fleet_server.registry.installation import Identity, Installation, worker_names
+from fleet_server.registry.model import KioskState
 from fleet_server.registry.pki import CertificateAuthority
 from fleet_server.registry.renewals import RenewalWatch
 from fleet_server.registry.routes import (
@@ -53,7 +57,7 @@ from fleet_server.settings import Role, Settings
 from fleet_server.staff.audit import AuditTrail
 from fleet_server.staff.hashing import Passwords
 from fleet_server.staff.model import StaffPrincipal
-from fleet_server.staff.ports import AuditEntry, Auditor
+from fleet_server.staff.ports import Auditor
 from fleet_server.staff.routes import CookieName, StaffAuthenticator, staff_routes
 from fleet_server.staff.service import StaffService
 from fleet_server.staff.store import AuditStore, StaffStore
@@ -69,8 +73,6 @@ MIGRATIONS: Final = "fleet_server:migrations"
 DUTIES_LEASE: Final = "duties"
 LEASE_S: Final = 15.0
 RENEW_S: Final = 5.0
-INGEST_SESSION_S: Final = 3_600
-"""How long the broker keeps batches for an ingest process that is away."""
 METRICS: Final = (
     MetricSpec("fleet_http_requests_total", Kind.COUNTER, "answers by operation and status", ("operation", "status")),
     MetricSpec("fleet_http_request_seconds", Kind.HISTOGRAM, "time to answer", ("operation",)),
@@ -86,14 +88,6 @@ class Health(BaseModel):
     status: str
     version: str
     roles: list[Role]
-
-
-class LogAuditor:
-    """Writes audit entries to the log, for processes without the audit trail (the command line, tests)."""
-
-    async def record(self, entry: AuditEntry) -> None:
-        """See `Auditor`."""
-        log.info("audit.recorded", actor=entry.actor, action=entry.action, target=entry.target, outcome=entry.outcome)
 
 
 @dataclass(slots=True)
@@ -179,7 +173,7 @@ class Leadership:
     async def _acquire(self) -> Lease | None:
         try:
             return await self._leases.acquire(DUTIES_LEASE, self._holder, LEASE_S)
-        except StoreBusy:
+        except (StoreBusy, sqlalchemy.exc.DBAPIError):
             return None
 
     async def _lead(self, lease: Lease) -> None:
@@ -196,7 +190,8 @@ class Leadership:
             self.lease = None
             self._leader.set(0)
             log.info("duties.left", version=lease.version)
-            await self._leases.release(lease)
+            with suppress(StoreBusy, sqlalchemy.exc.DBAPIError):
+                await self._leases.release(lease)
 
     async def _keep(self, lease: Lease) -> None:
         """Prolong the lease; return when it is lost or could not be prolonged for a whole term."""
@@ -209,7 +204,7 @@ class Leadership:
                 until_s = loop.time() + LEASE_S
             except LeaseLost:
                 return
-            except StoreBusy:
+            except (StoreBusy, sqlalchemy.exc.DBAPIError):
                 continue
 
 
@@ -311,9 +306,7 @@ def _data_parts(core: Core, parts: Parts, roles: frozenset[Role]) -> None:
         parts.routes += data.routes()
         core.statuses.presence = core.statuses.telemetry = core.statuses.alarms = overview
     if Role.INGEST in roles:
-        parts.ingest += data.ingest(
-            core.mqtt(core.ingest_identity, clean_start=False, session_expiry_s=INGEST_SESSION_S)
-        )
+        parts.ingest += data.ingest(core.mqtt(core.ingest_identity, clean_start=True, session_expiry_s=0))
     if Role.DUTIES in roles and parts.clones is not None and parts.renewals is not None:
         mqtt = core.mqtt(core.duties_identity, clean_start=True, session_expiry_s=0)
         parts.duties += data.duties(mqtt, parts.clones, parts.renewals)
@@ -462,12 +455,11 @@ def _metrics_handler(core: Core) -> Callable[[web.Request], Awaitable[web.Respon
     async def metrics(request: web.Request) -> web.Response:
         if not await asyncio.to_thread(_may_scrape, request, token_file):
             raise web.HTTPForbidden
-        states: dict[str, int] = {}
-        for kiosk in core.directory.kiosks.values():
-            states[kiosk.state] = states.get(kiosk.state, 0) + 1
-        for state, count in states.items():
-            core.metrics.gauge("fleet_kiosks", state=state).set(count)
-        return web.Response(body=core.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        states = Counter(kiosk.state for kiosk in core.directory.kiosks.values())
+        for state in KioskState:
+            core.metrics.gauge("fleet_kiosks", state=state.value).set(states[state])
+        body = await asyncio.to_thread(core.metrics.render)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     return metrics
 
@@ -480,7 +472,7 @@ def _may_scrape(request: web.Request, token_file: Path | None) -> bool:
     if is_local or token_file is None:
         return is_local
     expected = f"Bearer {token_file.read_text(encoding='utf-8').strip()}"
-    return request.headers.get("Authorization", "") == expected
+    return hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected.encode())
 
 
 def _observer(metrics: Metrics) -> Callable[[str, int, float], None]:

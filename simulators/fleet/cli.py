@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,7 @@ def run(
     control_port: Annotated[int, typer.Option(min=0, max=65_535, help="控制端口；0 为任意空闲端口")] = 8090,
     history: Annotated[Path | None, typer.Option(help="把每条记录与回执写入此文件")] = None,
     restless: Annotated[bool, typer.Option(help="不时断线、重启")] = False,
+    receipt_timeout_s: Annotated[float, typer.Option(min=0.5, help="多久没有回执就重发（秒）")] = 20.0,
 ) -> None:
     """运行自助机群，直到 Ctrl-C。"""
     configure("kiosk-sim")
@@ -57,7 +59,8 @@ def run(
     except (IdentityFolderError, OSError) as error:
         console.print(f"[red]错误[/] {error}")
         raise typer.Exit(2) from None
-    plan = CrowdPlan(host, int(port), seed, RESTLESS if restless else CALM)
+    behaviour = replace(RESTLESS if restless else CALM, receipt_timeout_s=receipt_timeout_s)
+    plan = CrowdPlan(host, int(port), seed, behaviour)
     asyncio.run(_run(plan, list(found), control_port, history))
 
 

@@ -34,9 +34,7 @@ async def drain_and_judge(site: Hospital, control: str, history: Path) -> None:
     """Wait for every receipt and compare both ends."""
     await site.wait_drained(control)
     site.write_takes(history)
-    report = total_queue(read_history(history))
-    print(report)
-    report.require(acknowledged=EVENTS)
+    total_queue(read_history(history)).require(acknowledged=EVENTS)
 
 
 async def test_broker_killed_with_default_persistence(site: Hospital, tmp_path: Path) -> None:
