@@ -11,7 +11,7 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,9 @@ import structlog
 from blockbuster import blockbuster_ctx
 
 from kit.clock import ManualClock
+from support.netns import NoNamespacesError
 from support.processes import assert_no_leftovers, descendants, has_children
+from support.small_disk import NoSmallDiskError
 from support.waiting import WaitTimeout, wait_until
 
 OURS = ("agent", "fleet_server", "kit", "patient_platform", "simulators", "wire")
@@ -37,6 +39,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers of this file."""
     config.addinivalue_line("markers", "may_block(reason): product code may block the event loop in this test")
     config.addinivalue_line("markers", "leaves_threads(reason): this test leaves a thread that cannot be ended")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Skip, with the reason in one line, what this machine has no rights for: mounting and network namespaces."""
+    try:
+        yield
+    except (NoSmallDiskError, NoNamespacesError) as missing:
+        pytest.skip(f"{item.name}: {str(missing).splitlines()[0]}")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 As root it is a tmpfs mounted on a directory. Without root it is a tmpfs in a user and mount namespace of its own,
 kept by a helper process and reached through /proc/PID/root; programs of the same account use it by that path.
+SQLite resolves that link and cannot open a file there.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class SmallDisk:
             self._end_keeper()
             return said or "the helper ended"
         self.path = Path(f"/proc/{keeper.pid}/root{self._mount_point}")
+        self._mount_point.chmod(0)  # a library that resolves the link (SQLite does) fails instead of missing the disk
         return ""
 
     def _end_keeper(self) -> None:
