@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from fleet_server.staff.permissions import Role
 from wire.envelope import Scalar
 
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+"""No control characters: PostgreSQL stores no NUL, and a line break would forge a line of a report."""
 Username = Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{1,31}$")]
 Password = Annotated[str, Field(min_length=1, max_length=256)]
-DisplayName = Annotated[str, Field(min_length=1, max_length=64)]
+DisplayName = Annotated[str, Field(min_length=1, max_length=64, pattern=PRINTABLE)]
 TotpCode = Annotated[str, Field(pattern=r"^[0-9]{6}$")]
 Language = Literal["zh-CN", "en"]
 
@@ -106,7 +108,7 @@ class FirstAdminForm(Form):
 class LoginForm(Form):
     """Password and second factor at once: a wrong one does not tell which."""
 
-    username: Annotated[str, Field(max_length=64)]
+    username: Annotated[str, Field(max_length=64, pattern=PRINTABLE)]
     password: Password
     totp: TotpCode
 
@@ -140,7 +142,7 @@ class UserPatch(Form):
 class TokenForm(Form):
     """A new API token."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64)]
+    name: DisplayName
     permissions: list[str] | None = Field(default=None, max_length=32)
     """Some of the caller's own; all of them when absent."""
     days: int = Field(default=90, ge=1, le=365)

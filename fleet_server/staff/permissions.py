@@ -1,7 +1,8 @@
 """The one permission table: roles and what each may do. An operation with a permission that is not here is a bug.
 
 System, security and audit administration are separate (GB/T 22239-2019, 8.1.4): who manages accounts does not
-run the fleet, and who reads the audit trail changes nothing.
+run the fleet, and who reads the audit trail changes nothing. Everybody may have API tokens: a token can do no
+more than its owner.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ class Permission(StrEnum):
     PRESENCE_READ = "presence.read"
     ALARMS_READ = "alarms.read"
     LIVE_READ = "live.read"
-    METRICS_READ = "metrics.read"
     USERS_MANAGE = "users.manage"
     SESSIONS_MANAGE = "sessions.manage"
     TOKENS_OWN = "tokens.own"
@@ -47,20 +47,21 @@ _LOOK = frozenset(
         Permission.PRESENCE_READ,
         Permission.ALARMS_READ,
         Permission.LIVE_READ,
+        Permission.TOKENS_OWN,
     }
 )
-_WORK = _LOOK | {Permission.KIOSKS_ENROL, Permission.TOKENS_OWN}
+_WORK = _LOOK | {Permission.KIOSKS_ENROL}
 
 GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.VIEWER: _LOOK,
         Role.ENGINEER: _WORK,
         Role.LEAD: _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT},
-        Role.SYSTEM_ADMIN: _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT, Permission.METRICS_READ},
+        Role.SYSTEM_ADMIN: _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT},
         Role.SECURITY_ADMIN: frozenset(
             {Permission.USERS_MANAGE, Permission.SESSIONS_MANAGE, Permission.TOKENS_OWN, Permission.KIOSKS_REVOKE}
         ),
-        Role.AUDITOR: frozenset({Permission.AUDIT_READ}),
+        Role.AUDITOR: frozenset({Permission.AUDIT_READ, Permission.TOKENS_OWN}),
     }
 )
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from fleet_server.staff.audit import AuditTrail
+from fleet_server.staff.audit import AuditHead, AuditTrail
 from fleet_server.staff.model import (
+    PRINTABLE,
     ApiToken,
     AuditRow,
     AuditView,
@@ -44,8 +46,18 @@ from kit.web import SIGNED_IN, Audited, Call, Cookie, FileBody, Page, Routes
 from wire.envelope import Scalar
 
 _BEARER: Final = "Bearer "
-_EXPORT_LIMIT: Final = 100_000
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Spreadsheets with a Chinese interface take the full-width ones too."""
+_BIGGEST: Final = 2**63 - 1
+_OWN_ROWS: Final = frozenset(
+    {
+        ("auth.login", None),
+        ("auth.login", "sign_in_refused"),
+        ("auth.first_admin", None),
+        ("auth.password", None),
+    }
+)
+"""Operations and outcomes of which the service writes a better row: it knows the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +79,28 @@ class CookieName:
 class AuditQuery(Form):
     """Filters of the audit trail."""
 
-    actor: str | None = Field(default=None, max_length=64)
-    action: str | None = Field(default=None, max_length=64)
-    target: str | None = Field(default=None, max_length=64)
-    since: datetime | None = None
+    actor: str | None = Field(default=None, max_length=64, pattern=PRINTABLE)
+    action: str | None = Field(default=None, max_length=64, pattern=PRINTABLE)
+    target: str | None = Field(default=None, max_length=64, pattern=PRINTABLE)
+    since: AwareDatetime | None = None
     limit: int = Field(default=100, ge=1, le=1_000)
-    cursor: int | None = Field(default=None, ge=1)
+    cursor: int | None = Field(default=None, ge=1, le=_BIGGEST)
+    """Only rows before this number."""
+
+
+class ExportQuery(Form):
+    """Which part of the trail to export."""
+
+    after: int = Field(default=0, ge=0, le=_BIGGEST)
+    """Only rows after this number: an export of many rows takes several."""
+    limit: int = Field(default=10_000, ge=1, le=50_000)
+
+
+class ChainQuery(Form):
+    """A head that was noted earlier and elsewhere: it must still be in the trail."""
+
+    no: int = Field(default=0, ge=0, le=_BIGGEST)
+    chain: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
 class StaffAuthenticator:
@@ -93,8 +121,8 @@ class StaffAuthenticator:
         return None if not token else await self._service.by_session(token)
 
     async def audit(self, audited: Audited[StaffPrincipal]) -> None:
-        """Keep one unsafe operation that was attempted. Sign-ins write their own rows."""
-        if audited.operation in {"login", "first_admin"}:
+        """Keep one unsafe operation that was attempted."""
+        if (audited.operation, audited.code) in _OWN_ROWS:
             return
         outcome = "ok" if audited.status < web.HTTPBadRequest.status_code else "refused"
         actor = audited.principal.id if audited.principal is not None else "anonymous"
@@ -124,7 +152,7 @@ def _sign_in_routes(service: StaffService, cookie: CookieName) -> Routes:
     async def login(call: Call[StaffPrincipal], body: LoginForm) -> Me:
         user, token = await service.sign_in(body, call.remote)
         call.set_cookie(cookie.cookie(token, int(SESSION_AGE.total_seconds())))
-        return _me(user)
+        return _me(user, permissions_of(user.roles))
 
     @routes.post("/api/v1/auth/logout", permission=SIGNED_IN, summary="End the session")
     async def logout(call: Call[StaffPrincipal]) -> None:
@@ -133,7 +161,7 @@ def _sign_in_routes(service: StaffService, cookie: CookieName) -> Routes:
 
     @routes.get("/api/v1/auth/me", permission=SIGNED_IN, summary="Who is signed in")
     async def me(call: Call[StaffPrincipal]) -> Me:
-        return _me(await service.user(call.principal.id))
+        return _me(await service.user(call.principal.id), call.principal.permissions)
 
     @routes.post("/api/v1/auth/password", permission=SIGNED_IN, summary="A new password; ends all own sessions")
     async def password(call: Call[StaffPrincipal], body: PasswordForm) -> None:
@@ -204,6 +232,8 @@ class ChainView(Form):
     is_whole: bool
     first_bad_no: int | None
     reason: str | None
+    head_no: int
+    head_chain: str
 
 
 def _audit_routes(store: AuditStore, trail: AuditTrail) -> Routes:
@@ -225,18 +255,23 @@ def _audit_routes(store: AuditStore, trail: AuditTrail) -> Routes:
         return Page(items=items, total=head_no, next=str(items[-1].no) if more else None)
 
     @routes.get("/api/v1/audit/chain", permission=Permission.AUDIT_READ, summary="Verify the whole trail")
-    async def chain(call: Call[StaffPrincipal]) -> ChainView:
-        found = await trail.verify()
+    async def chain(call: Call[StaffPrincipal], query: ChainQuery) -> ChainView:
+        head = await trail.head()
+        found = await trail.verify(None if query.chain is None else AuditHead(query.no, query.chain))
         return ChainView(
+            head_no=head.no,
+            head_chain=head.chain,
             is_whole=found is None,
             first_bad_no=None if found is None else found.no,
             reason=None if found is None else found.reason,
         )
 
     @routes.get("/api/v1/audit.csv", permission=Permission.AUDIT_READ, summary="The audit trail as CSV")
-    async def audit_csv(call: Call[StaffPrincipal]) -> FileBody:
-        rows = await store.rows(after_no=0, limit=_EXPORT_LIMIT)
-        return FileBody(_csv(rows), "text/csv; charset=utf-8", "audit.csv")
+    async def audit_csv(call: Call[StaffPrincipal], query: ExportQuery) -> FileBody:
+        rows = await store.rows(after_no=query.after, limit=query.limit)
+        if len(rows) == query.limit:
+            call.headers["X-Next-After"] = str(rows[-1].no)
+        return FileBody(await asyncio.to_thread(_csv, rows), "text/csv; charset=utf-8", "audit.csv")
 
     return routes
 
@@ -246,7 +281,9 @@ def _csv(rows: Sequence[AuditRow]) -> bytes:
     writer = csv.writer(out)
     writer.writerow(AuditView.model_fields)
     for row in rows:
-        writer.writerow([_cell(value) for value in _audit_view(row).model_dump(mode="json").values()])
+        cells = _audit_view(row).model_dump(mode="json")
+        cells["fields"] = json.dumps(cells["fields"], ensure_ascii=False, sort_keys=True)
+        writer.writerow([_cell(value) for value in cells.values()])
     return out.getvalue().encode("utf-8-sig")
 
 
@@ -256,12 +293,12 @@ def _cell(value: object) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def _me(user: User) -> Me:
+def _me(user: User, permissions: frozenset[str]) -> Me:
     return Me(
         username=user.username,
         display_name=user.display_name,
         roles=list(user.roles),
-        permissions=sorted(permissions_of(user.roles)),
+        permissions=sorted(permissions),
         language=user.language,
     )
 

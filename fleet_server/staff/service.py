@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -57,7 +57,7 @@ _WRONG: Final = Refusal("sign_in_refused", "User name, password or code is wrong
 
 
 class SourceDelays:
-    """Slows a network address down after failures; never locks anybody out."""
+    """Slows a network address down after tries that did not succeed; never locks anybody out."""
 
     def __init__(self) -> None:
         """Nobody has failed yet."""
@@ -93,8 +93,10 @@ class StaffService:
         *,
         first_admin_token_file: Path,
         clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Connect the parts."""
+        self._sleep = sleep
         self._store = store
         self._passwords = passwords
         self._auditor = auditor
@@ -108,15 +110,15 @@ class StaffService:
         Raises:
             Refusal: there is an account already, the token is wrong, or the password is too weak.
         """
-        await self._wait(source)
+        await self._admit(source)
         wanted = await asyncio.to_thread(_read_token, self._token_file)
         if wanted is None or not hmac.compare_digest(wanted.encode(), form.token.encode()):
-            self._delays.failed(source, self._clock.utc())
             raise Refusal("token_refused", "The one-time token is wrong or was used already", status=403)
         check_password(form.password, form.username)
         user = await self._new_user(form.username, form.display_name, FIRST_ADMIN_ROLES, form.password)
         if not await self._store.add_user(user, only_if_none=True):
             raise Refusal("already_set_up", "There is an administrator already", status=403)
+        self._delays.succeeded(source)
         await asyncio.to_thread(_remove, self._token_file)
         await self._note(user.username, "first_admin", user.username, "ok", source)
         return _setup(user)
@@ -127,16 +129,16 @@ class StaffService:
         Raises:
             Refusal: always the same one, whatever was wrong.
         """
-        await self._wait(source)
+        await self._admit(source)
         user = await self._store.user(form.username)
         fits = await self._passwords.matches(None if user is None else user.password_hash, form.password)
-        if user is None or not user.is_active or not await self._second_factor(user, form.totp, fits=fits):
-            self._delays.failed(source, self._clock.utc())
-            await self._note(form.username, "sign_in", None, "refused", source)
+        now = self._clock.utc()
+        if not await self._second_factor(form, user, now, fits=fits) or user is None:
+            # A name nobody has may be a password typed into the wrong field: it is not kept.
+            await self._note("unknown" if user is None else user.username, "sign_in", None, "refused", source)
             raise _WRONG
         self._delays.succeeded(source)
         token = secrets.token_urlsafe(32)
-        now = self._clock.utc()
         await self._store.drop_dead_sessions(now - SESSION_AGE, now - SESSION_IDLE)
         await self._store.add_session(
             Session(ulid(self._clock), user.username, digest_of(token), now, now, source[:64])
@@ -144,23 +146,27 @@ class StaffService:
         await self._note(user.username, "sign_in", None, "ok", source)
         return user, token
 
-    async def _second_factor(self, user: User, code: str, *, fits: bool) -> bool:
-        """Judge password and code under the account's lock, so that one code opens one session."""
-        now = self._clock.utc()
+    async def _second_factor(self, form: LoginForm, user: User | None, now: datetime, *, fits: bool) -> bool:
+        """Judge password and code under the account's lock, so that one code opens one session.
+
+        The store is asked for names nobody has, too: a refusal costs the same work whatever was wrong.
+        """
         accepted = False
 
         def judge(current: User) -> User:
             nonlocal accepted
-            if is_locked(current, now):
+            if is_locked(current, now) or not current.is_active:
                 return current
-            step = accepted_step(current.totp_secret, code, current.totp_last_step, now) if fits else None
+            # The password was compared before the lock: it may have been changed since.
+            is_right = fits and user is not None and current.password_hash == user.password_hash
+            step = accepted_step(current.totp_secret, form.totp, current.totp_last_step, now) if is_right else None
             if step is None:
                 failures = current.failures + 1
                 return replace(current, failures=failures, locked_until=lock_after_failure(failures, now))
             accepted = True
             return replace(current, failures=0, locked_until=None, totp_last_step=step)
 
-        await self._store.change_user(user.username, judge)
+        await self._store.change_user(form.username, judge)
         return accepted
 
     async def sign_out(self, principal: StaffPrincipal) -> None:
@@ -175,7 +181,7 @@ class StaffService:
         if session is None or not is_alive(session, now):
             return None
         user = await self._store.user(session.username)
-        if user is None or not user.is_active:
+        if user is None or not user.is_active or session.created_at < user.password_changed_at:
             return None
         if now - session.last_used_at >= TOUCH_AFTER:
             await self._store.touch_session(session.id, now)
@@ -197,9 +203,11 @@ class StaffService:
         Raises:
             Refusal: the old one is wrong, the new one too weak or used before.
         """
+        await self._admit(source)
         user = await self.user(principal.id)
         if not await self._passwords.matches(user.password_hash, form.current):
             raise Refusal("password_wrong", "The current password is wrong", status=403)
+        self._delays.succeeded(source)
         check_password(form.new, user.username)
         for earlier in (user.password_hash, *user.earlier_hashes):
             if await self._passwords.matches(earlier, form.new):
@@ -246,24 +254,27 @@ class StaffService:
         """Change an account; who loses rights or is disabled is signed out.
 
         Raises:
-            Refusal: no such account, or the last account administrator would be gone.
+            Refusal: no such account, the last account administrator would be gone, or somebody gives
+                themselves more than they have.
         """
-        before = await self.user(username)
 
         def change(current: User) -> User:
-            return replace(
+            changed = replace(
                 current,
                 display_name=patch.display_name or current.display_name,
-                roles=tuple(patch.roles) if patch.roles is not None else current.roles,
+                roles=tuple(dict.fromkeys(patch.roles)) if patch.roles is not None else current.roles,
                 is_active=current.is_active if patch.is_active is None else patch.is_active,
                 failures=0 if patch.unlock else current.failures,
                 locked_until=None if patch.unlock else current.locked_until,
             )
+            if username == actor.id and not permissions_of(changed.roles) <= permissions_of(current.roles):
+                raise Refusal("not_for_oneself", "Nobody gives themselves more rights", status=403)
+            return changed
 
-        await self._keep_an_administrator(change(before))
-        changed = await self._store.change_user(username, change)
-        if changed is None:
+        done = await self._store.change_user(username, change, check=_keep_an_administrator)
+        if done is None:
             raise Refusal("unknown_user", "There is no such account", status=404)
+        before, changed = done
         if username != actor.id and (changed.roles != before.roles or not changed.is_active):
             await self._store.drop_sessions(username=username)
         return changed
@@ -285,8 +296,10 @@ class StaffService:
         """Make an API token and return its secret, which is shown this once.
 
         Raises:
-            Refusal: it would have permissions its owner does not have.
+            Refusal: it would have permissions its owner does not have, or another token asks for it.
         """
+        if principal.session_id is None:
+            raise Refusal("session_required", "A token cannot make tokens: it would never expire", status=403)
         wanted = principal.permissions if form.permissions is None else frozenset(form.permissions)
         if not wanted <= principal.permissions:
             raise Refusal("permission_not_own", "A token cannot do what its owner cannot do", status=403)
@@ -331,19 +344,21 @@ class StaffService:
             password_changed_at=now,
         )
 
-    async def _keep_an_administrator(self, changed: User) -> None:
-        others = [user for user in await self._store.users() if user.username != changed.username]
-        left = [user for user in (*others, changed) if user.is_active]
-        if not any(Permission.USERS_MANAGE in permissions_of(user.roles) for user in left):
-            raise Refusal("last_administrator", "Nobody would be left who manages accounts")
-
-    async def _wait(self, source: str) -> None:
-        delay_s = self._delays.delay_s(source, self._clock.utc())
+    async def _admit(self, source: str) -> None:
+        """Let an address try after its delay. The try counts at once, so that many in parallel wait too."""
+        now = self._clock.utc()
+        delay_s = self._delays.delay_s(source, now)
+        self._delays.failed(source, now)
         if delay_s > 0:
-            await asyncio.sleep(delay_s)
+            await self._sleep(delay_s)
 
     async def _note(self, actor: str, action: str, target: str | None, outcome: str, source: str) -> None:
         await self._auditor.record(AuditEntry(actor, action, target, outcome, {}, source))
+
+
+def _keep_an_administrator(users: Sequence[User]) -> None:
+    if not any(user.is_active and Permission.USERS_MANAGE in permissions_of(user.roles) for user in users):
+        raise Refusal("last_administrator", "Nobody would be left who manages accounts")
 
 
 def _setup(user: User) -> TotpSetup:

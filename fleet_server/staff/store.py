@@ -111,6 +111,8 @@ class StaffStore:
     async def add_user(self, user: User, *, only_if_none: bool = False) -> bool:
         """Keep a new account; False when the name is taken, or `only_if_none` and there is any account."""
         async with self._database.session() as session:
+            # The row of the audit head as a lock: two accounts made at once, or two first administrators, queue up.
+            await session.get_one(AuditHeadRow, 1, with_for_update=True)
             taken = await session.get(UserRow, user.username) is not None
             if only_if_none:
                 taken = (await session.exec(select(func.count()).select_from(UserRow))).one() > 0
@@ -118,15 +120,26 @@ class StaffStore:
                 session.add(_user_row(user))
             return not taken
 
-    async def change_user(self, username: str, change: Callable[[User], User]) -> User | None:
-        """Apply `change` to an account under its lock; None when there is no such account."""
+    async def change_user(
+        self, username: str, change: Callable[[User], User], *, check: Callable[[Sequence[User]], None] | None = None
+    ) -> tuple[User, User] | None:
+        """Apply `change` to an account under its lock; the account before and after, None when there is none.
+
+        `check` is given all accounts as they would be, under the lock of all of them, and raises to refuse.
+        """
         async with self._database.session() as session:
+            if check is not None:
+                rows = await session.exec(select(UserRow).order_by(UserRow.username).with_for_update())
+                others = [_user(row) for row in rows if row.username != username]
             row = await session.get(UserRow, username, with_for_update=True)
             if row is None:
                 return None
-            changed = change(_user(row))
-            await session.merge(_user_row(changed))
-            return changed
+            before = _user(row)
+            after = change(before)
+            if check is not None:
+                check([*others, after])
+            await session.merge(_user_row(after))
+            return before, after
 
     async def add_session(self, new: Session) -> None:
         """Keep a session."""
@@ -211,10 +224,15 @@ class AuditStore:
             yield head.no, head.chain, add
 
     async def head(self) -> tuple[int, str]:
-        """Number and chain of the last row; 0 and the start of the chain for an empty trail."""
+        """Number and chain of the last row; 0 and the start of the chain for an empty trail, -1 without a head."""
         async with self._database.read_session() as session:
-            head = await session.get_one(AuditHeadRow, 1)
-            return head.no, head.chain
+            head = await session.get(AuditHeadRow, 1)
+            return (-1, "") if head is None else (head.no, head.chain)
+
+    async def chain_at(self, no: int) -> str | None:
+        """The chain value of one row, None when there is no such row."""
+        async with self._database.read_session() as session:
+            return (await session.exec(select(AuditLine.chain).where(AuditLine.no == no))).first()
 
     async def rows(  # noqa: PLR0913 - the filters of the trail
         self,
