@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 an error of the program; 2 wrong usage; 3 settings or inst
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import os
 import sys
@@ -117,7 +118,7 @@ def import_assets(
     file: Annotated[Path, typer.Argument(help="CSV 文件: 资产编号,序列号,位置,区域,楼层,x坐标,y坐标,机型。")],
     data_dir: DataDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只检查, 不写入 (check only)。")] = False,
-    actor: Actor = "cli",
+    actor: Actor = "",
     as_json: Json = False,
 ) -> None:
     """导入资产清单; 有一行错误就一行也不导入 (import the asset list)。"""
@@ -129,7 +130,7 @@ def import_assets(
 
     async def work() -> AssetReport:
         async with _registry(settings) as desk:
-            return await desk.registry.import_assets(content, actor=actor, dry_run=dry_run)
+            return await desk.registry.import_assets(content, actor=actor or _operator(), dry_run=dry_run)
 
     report = _run(work())
     if as_json:
@@ -201,7 +202,7 @@ def revoke(
     kid: Annotated[str, typer.Argument(help="自助机编号 (kiosk id)。")],
     reason: Annotated[str, typer.Option(help="原因, 写入审计 (reason)。")],
     data_dir: DataDir = None,
-    actor: Actor = "cli",
+    actor: Actor = "",
 ) -> None:
     """吊销自助机身份并切断连接 (revoke a kiosk)。"""
     settings = _settings(data_dir)
@@ -210,7 +211,7 @@ def revoke(
         installation = Installation(settings)
         authority = installation.load_authority()
         async with _registry(settings) as desk:
-            await desk.registry.revoke(kid, reason, actor=actor)
+            await desk.registry.revoke(kid, reason, actor=actor or _operator())
             duty = RevocationDuty(desk.store, BrokerControl(installation, authority, SystemClock()), SystemClock())
             try:
                 await duty.enforce()
@@ -281,7 +282,7 @@ def confirm(
     accept_serial_mismatch: Annotated[
         bool, typer.Option(help="序列号与清单不同也接受, 例如更换了主机 (machine was replaced)。")
     ] = False,
-    actor: Actor = "cli",
+    actor: Actor = "",
 ) -> None:
     """确认登记 (confirm)。"""
     settings = _settings(data_dir)
@@ -292,7 +293,7 @@ def confirm(
 
     async def work() -> None:
         async with _registry(settings) as desk:
-            await desk.enrolment().confirm(identifier, confirmation, actor=actor)
+            await desk.enrolment().confirm(identifier, confirmation, actor=actor or _operator())
 
     _run(work())
     out.print(f"{kid} 已登记 (enrolled)")
@@ -337,6 +338,13 @@ def _settings(data_dir: Path | None, overrides: dict[str, str] | None = None) ->
         return load(Settings, file=folder / SETTINGS_FILE, env_prefix=ENV_PREFIX, environ=environ)
     except SettingsError as error:
         _fail(Exit.SETUP, str(error))
+
+
+def _operator() -> str:
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):
+        return f"cli:{os.getuid()}"
 
 
 def _roles(text: str) -> frozenset[Role]:

@@ -21,7 +21,7 @@ from typing import Final
 
 from fleet_server.errors import BrokerError
 from fleet_server.registry.installation import PRIVATE, PUBLIC, Installation, write_file
-from fleet_server.registry.pki import CertificateAuthority, Revocation
+from fleet_server.registry.pki import CertificateAuthority, Revocation, read_revocations
 from kit.clock import Clock
 from kit.logs import get_logger
 from kit.mqtt import MqttClient, MqttSettings
@@ -29,6 +29,8 @@ from kit.supervise import spawn
 
 CANARY: Final = "fleet-canary"
 MINTED_LIFE: Final = timedelta(minutes=5)
+REMEMBERED: Final = timedelta(days=826)
+"""Longer than any kiosk's certificate lives."""
 RELOAD_TIMEOUT_S: Final = 15.0
 KICK_TIMEOUT_S: Final = 10.0
 _PROBE_S: Final = 0.5
@@ -58,9 +60,24 @@ class BrokerControl:
         self._life = timedelta(days=installation.settings.certificates.crl_days)
 
     def write_revocations(self, revoked: Sequence[Revocation]) -> None:
-        """Write the list for a broker that is not running, or will be reloaded by the caller."""
-        crl = self._authority.revocation_list(revoked, now=self._clock.utc(), life=self._life)
+        """Write the list for a broker that is not running, or will be reloaded by the caller.
+
+        What an earlier list named stays on it, so that a store that was restored from an old backup lets
+        nobody back in.
+        """
+        now = self._clock.utc()
+        lines = {item.serial: item for item in (*self.listed(), *revoked)}
+        crl = self._authority.revocation_list(lines.values(), now=now, life=self._life)
         write_file(self._installation.crl_file, crl, PUBLIC)
+
+    def listed(self) -> list[Revocation]:
+        """What the present list names and could still be valid, without probes; nothing when there is none."""
+        try:
+            found = read_revocations(self._installation.crl_file.read_bytes())
+        except (OSError, ValueError):
+            return []
+        oldest = self._clock.utc() - REMEMBERED
+        return [item for item in found if not item.is_probe and item.at > oldest]
 
     async def put_revocations_in_force(self, revoked: Sequence[Revocation]) -> None:
         """Give the broker this list and return when it was seen to refuse by it.
@@ -70,7 +87,7 @@ class BrokerControl:
         """
         now = self._clock.utc()
         canary, key = self._authority.mint(CANARY, now=now, life=MINTED_LIFE)
-        await asyncio.to_thread(self.write_revocations, [*revoked, Revocation(canary.serial, now)])
+        await asyncio.to_thread(self.write_revocations, [*revoked, Revocation(canary.serial, now, is_probe=True)])
         await self.reload()
         context = await asyncio.to_thread(self._client_context, canary.pem.encode(), key)
         try:

@@ -8,16 +8,19 @@ from typing import Final
 
 from fleet_server.errors import BrokerError
 from fleet_server.registry.broker import BrokerControl
-from fleet_server.registry.model import IssuedCertificate
+from fleet_server.registry.machine import TABLE
+from fleet_server.registry.model import CertificateState, IssuedCertificate, KioskEvent
 from fleet_server.registry.pki import Revocation
 from fleet_server.registry.store import RegistryStore
 from kit.clock import Clock
 from kit.logs import get_logger
+from kit.machine import step
 from kit.store import StoreBusy
 
 POLL_S: Final = 2.0
 REFRESH: Final = timedelta(days=1)
 """How often the list is signed anew, so that it never runs out."""
+FORGOTTEN: Final = "named by the revocation list"
 log = get_logger(__name__)
 
 
@@ -57,6 +60,8 @@ class RevocationDuty:
         Raises:
             BrokerError: the broker could not be told or does not obey; it is tried again.
         """
+        if self._refreshed_s is None:
+            await self.reconcile()
         waiting = await self._store.unenforced()
         if not waiting and not self._refresh_is_due():
             return []
@@ -69,6 +74,24 @@ class RevocationDuty:
             await self._store.enforced([item.fingerprint for item in waiting], self._clock.utc())
             log.info("revocation.enforced", certificates=len(waiting), kiosks=kids)
         return kids
+
+    async def reconcile(self) -> list[str]:
+        """Revoke in the store what the present list names and the store, restored from a backup, forgot."""
+        listed = {item.serial for item in await asyncio.to_thread(self._broker.listed)}
+        forgotten = [item for item in await self._store.live_certificates() if item.serial in listed]
+        for certificate in forgotten:
+            now = self._clock.utc()
+            async with self._store.writing() as work:
+                await work.revoke_certificates([certificate.fingerprint], at=now, reason=FORGOTTEN, cut=True)
+                kiosk = await work.kiosk(certificate.kid)
+                others = await work.certificates_of(certificate.kid)
+                is_last = all(item.state is CertificateState.REVOKED for item in others)
+                if kiosk is not None and is_last and (kiosk.state, KioskEvent.REVOKE) in TABLE:
+                    state = step(TABLE, kiosk.state, KioskEvent.REVOKE)
+                    await work.set_state(kiosk.kid, state, at=now, reason=FORGOTTEN)
+        if forgotten:
+            log.warning("revocation.restored", kiosks=sorted({item.kid for item in forgotten}))
+        return sorted({item.kid for item in forgotten})
 
     async def write_list(self) -> None:
         """Write the list without telling the broker: for one that is not started yet."""

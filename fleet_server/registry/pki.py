@@ -65,10 +65,11 @@ class SigningRequest:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """One line of the revocation list."""
+    """One line of the revocation list; a probe only serves to see whether the list is in force."""
 
     serial: str
     at: datetime
+    is_probe: bool = False
 
 
 class CsrRefused(Refusal):
@@ -288,9 +289,7 @@ class CertificateAuthority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         for item in revoked:
-            builder = builder.add_revoked_certificate(
-                x509.RevokedCertificateBuilder().serial_number(int(item.serial, 16)).revocation_date(item.at).build()
-            )
+            builder = builder.add_revoked_certificate(_crl_line(item))
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def _issue(
@@ -322,6 +321,37 @@ class CertificateAuthority:
                 x509.SubjectAlternativeName([_general_name(text) for text in sans]), critical=False
             )
         return _leaf(builder.sign(self._key, hashes.SHA256()))
+
+
+def read_revocations(pem: bytes) -> list[Revocation]:
+    """What a revocation list of ours names.
+
+    Raises:
+        ValueError: it is not a revocation list.
+    """
+    return [
+        Revocation(f"{item.serial_number:x}", item.revocation_date_utc, is_probe=_is_probe(item))
+        for item in x509.load_pem_x509_crl(pem)
+    ]
+
+
+def _crl_line(item: Revocation) -> x509.RevokedCertificate:
+    reason = x509.ReasonFlags.certificate_hold if item.is_probe else x509.ReasonFlags.cessation_of_operation
+    return (
+        x509.RevokedCertificateBuilder()
+        .serial_number(int(item.serial, 16))
+        .revocation_date(item.at)
+        .add_extension(x509.CRLReason(reason), critical=False)
+        .build()
+    )
+
+
+def _is_probe(item: x509.RevokedCertificate) -> bool:
+    try:
+        reason = item.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return False
+    return reason is x509.ReasonFlags.certificate_hold
 
 
 def _subject_key(der: bytes) -> SubjectKey:

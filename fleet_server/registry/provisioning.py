@@ -20,6 +20,7 @@ from fleet_server.registry.pki import CertificateAuthority
 from fleet_server.registry.service import next_state
 from fleet_server.registry.store import RegistryStore
 from fleet_server.settings import SETTINGS_FILE, Settings
+from fleet_server.staff.store import StaffStore
 from kit.clock import Clock
 from kit.store import Database, migrate
 from wire.identity import InvalidKioskId, check_kiosk_id
@@ -53,7 +54,10 @@ async def initialise(settings: Settings, migrations: str, clock: Clock) -> list[
     database = Database(settings.store_url)
     try:
         store = RegistryStore(database)
-        await RevocationDuty(store, BrokerControl(installation, authority, clock), clock).write_list()
+        duty = RevocationDuty(store, BrokerControl(installation, authority, clock), clock)
+        await duty.reconcile()
+        await duty.write_list()
+        steps.append(await _first_admin(settings, StaffStore(database)))
     finally:
         await database.close()
     await asyncio.to_thread(installation.hand_over)
@@ -73,11 +77,16 @@ def _files(installation: Installation, now: datetime) -> tuple[list[Step], Certi
     steps.append(Step("消息代理配置 (broker configuration)", installation.conf_file, done=True))
     settings_file = installation.root / SETTINGS_FILE
     steps.append(Step("设置文件 (settings)", settings_file, _ensure(settings_file, _SETTINGS_TEXT, PUBLIC)))
-    if is_new:
-        token_file = settings.first_admin_token_file
-        made = _ensure(token_file, secrets.token_urlsafe(TOKEN_BYTES) + "\n", PRIVATE)
-        steps.append(Step("首位管理员一次性令牌 (first administrator's token)", token_file, made))
     return steps, authority
+
+
+async def _first_admin(settings: Settings, staff: StaffStore) -> Step:
+    """The token with which the first account is made; none when there is an account."""
+    path = settings.first_admin_token_file
+    is_needed = not await staff.users()
+    token = secrets.token_urlsafe(TOKEN_BYTES) + "\n"
+    made = is_needed and await asyncio.to_thread(_ensure, path, token, PRIVATE)
+    return Step("首位管理员一次性令牌 (first administrator's token)", path, made)
 
 
 def _ensure(path: Path, text: str, mode: int) -> bool:

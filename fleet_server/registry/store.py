@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, MetaData, Text
+from sqlalchemy import BigInteger, MetaData, Text, insert
 from sqlmodel import Field, SQLModel, col, delete, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -267,8 +267,10 @@ class RegistryWork:
             row = rows[asset.kid]
             row.serial, row.place, row.area, row.floor = asset.serial, asset.place, asset.area, asset.floor
             row.x, row.y, row.profile, row.change_seq = asset.x, asset.y, asset.profile, self._change_seq
-        self._session.add_all(self._planned(asset, at) for asset in new)
         await self._session.flush()
+        if new:
+            connection = await self._session.connection()
+            await connection.execute(insert(KioskRow), [self._planned(asset, at) for asset in new])
 
     async def set_state(
         self,
@@ -359,9 +361,9 @@ class RegistryWork:
         """Start clone detection of this kiosk over."""
         await self._session.exec(delete(SightingRow).where(col(SightingRow.kid) == kid))
 
-    def _planned(self, asset: Asset, at: datetime) -> KioskRow:
-        state = KioskState.PLANNED.value
-        return KioskRow(**_columns(asset), state=state, state_since=at, change_seq=self._change_seq)
+    def _planned(self, asset: Asset, at: datetime) -> dict[str, Any]:  # Any: one column each
+        more = {"state": KioskState.PLANNED.value, "state_since": at, "change_seq": self._change_seq}
+        return {**_columns(asset), **more}
 
     async def _kiosk_row(self, kid: str) -> KioskRow | None:
         return (await self._session.exec(select(KioskRow).where(KioskRow.kid == kid))).first()

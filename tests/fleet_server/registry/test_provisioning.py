@@ -10,10 +10,12 @@ from fleet_server.app import MIGRATIONS
 from fleet_server.errors import Refusal, SetupError
 from fleet_server.registry.installation import Installation, worker_names, write_file
 from fleet_server.registry.model import KioskState
-from fleet_server.registry.pki import CertificateAuthority, read_leaf
+from fleet_server.registry.pki import CertificateAuthority, read_leaf, read_revocations
 from fleet_server.registry.provisioning import Step, initialise, lab_identities
 from fleet_server.registry.store import RegistryStore
 from fleet_server.settings import Settings
+from fleet_server.staff.model import User
+from fleet_server.staff.store import StaffStore
 from kit.clock import ManualClock
 from kit.store import Database
 from support.registry import HEAD, make_desk
@@ -65,9 +67,64 @@ async def test_a_second_init_changes_nothing(settings: Settings, manual_clock: M
 
 async def test_a_used_first_token_does_not_come_back(settings: Settings, manual_clock: ManualClock) -> None:
     await init(settings, manual_clock)
+    database = Database(settings.store_url)
+    user = User(
+        username="lead",
+        display_name="Lead",
+        roles=(),
+        language="zh-CN",
+        password_hash="x",
+        earlier_hashes=(),
+        totp_secret="x",
+        totp_last_step=0,
+        failures=0,
+        locked_until=None,
+        is_active=True,
+        created_at=manual_clock.utc(),
+        password_changed_at=manual_clock.utc(),
+    )
+    assert await StaffStore(database).add_user(user, only_if_none=True)
+    await database.close()
     settings.first_admin_token_file.unlink()
     await init(settings, manual_clock)
     assert not settings.first_admin_token_file.exists()
+
+
+async def test_a_token_that_was_lost_before_it_was_used_is_made_again(
+    settings: Settings, manual_clock: ManualClock
+) -> None:
+    await init(settings, manual_clock)
+    settings.first_admin_token_file.unlink()
+    await init(settings, manual_clock)
+    assert settings.first_admin_token_file.exists()
+
+
+async def test_a_store_restored_from_yesterday_lets_nobody_back_in(
+    settings: Settings, manual_clock: ManualClock, tmp_path: Path
+) -> None:
+    await init(settings, manual_clock)
+    authority = await authority_of(settings)
+    await lab_identities(settings, authority, manual_clock, ["zzj-001", "zzj-002"], tmp_path / "ids")
+    file = settings.data_dir / "fleet.db"
+    yesterday = file.read_bytes()
+    database = Database(settings.store_url)
+    desk = make_desk(database, manual_clock, authority, settings)
+    await desk.registry.revoke("zzj-001", "stolen", actor="lead")
+    await database.close()
+    await init(settings, manual_clock)
+    for suffix in ("-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+    file.write_bytes(yesterday)
+    await init(settings, manual_clock)
+    database = Database(settings.store_url)
+    kiosks = {kiosk.kid: kiosk.state for kiosk in await RegistryStore(database).kiosks()}
+    [revoked] = await RegistryStore(database).revoked_certificates(manual_clock.utc())
+    await database.close()
+    assert kiosks == {"zzj-001": KioskState.REVOKED, "zzj-002": KioskState.ENROLLED}
+    serial = read_leaf((tmp_path / "ids" / "zzj-001" / "cert.pem").read_text()).serial
+    assert revoked.serial == serial
+    listed = read_revocations(Installation(settings).crl_file.read_bytes())
+    assert [item.serial for item in listed] == [serial]
 
 
 async def test_revocations_outlive_another_init(settings: Settings, manual_clock: ManualClock, tmp_path: Path) -> None:
@@ -82,10 +139,8 @@ async def test_revocations_outlive_another_init(settings: Settings, manual_clock
     Installation(settings).crl_file.unlink()
     await init(settings, manual_clock)
     leaf = read_leaf((tmp_path / "ids" / "zzj-001" / "cert.pem").read_text())
-    from cryptography import x509  # noqa: PLC0415 - used once
-
-    crl = x509.load_pem_x509_crl(Installation(settings).crl_file.read_bytes())
-    assert crl.get_revoked_certificate_by_serial_number(int(leaf.serial, 16)) is not None
+    listed = read_revocations(Installation(settings).crl_file.read_bytes())
+    assert [item.serial for item in listed] == [leaf.serial]
 
 
 @pytest.mark.parametrize("lost", ["ca.key", "ca.pem"])
