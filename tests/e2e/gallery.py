@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e import mock_server
 from e2e.browser import chromium, visit
-from e2e.signing_in import sign_in
 from e2e.serving import DIST, serving
+from e2e.signing_in import sign_in
 from playwright.async_api import Browser, Page
 
 PAGES = (

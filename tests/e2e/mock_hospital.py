@@ -7,17 +7,17 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from e2e.mock_models import (
-    ComponentsView,
-    ComponentView,
-    PresenceEdgeView,
-    PresenceTimeline,
-)
-
 from fleet_server.alerts.model import AlarmOrigin, AlarmView
-from fleet_server.registry.machine import KioskState
-from fleet_server.registry.model import CertificateState, CertificateView, EnrolmentView, KioskDetail, KioskView
-from fleet_server.registry.ports import PresenceState
+from fleet_server.presence.model import ComponentsView, ComponentView, PresenceSpan, PresenceTimeline
+from fleet_server.registry.model import (
+    CertificateState,
+    CertificateView,
+    EnrolmentView,
+    KioskDetail,
+    KioskState,
+    KioskView,
+    PresenceState,
+)
 from fleet_server.telemetry.model import EventView, Point, Series, TelemetryView
 from wire.enrolment import EnrolmentState
 from wire.faults import FACTS, RANK, Fault, Severity
@@ -37,7 +37,7 @@ PLACES = (
     "药房旁",
     "电梯厅",
     "检验科门口",
-    "放射科候诊",
+    "候诊区",
     "护士站旁",
     "连廊",
     "收费处旁",
@@ -136,7 +136,7 @@ class Hospital:
         row = self.kiosks[kid]
         if row.presence is PresenceState.NEVER:
             return PresenceTimeline(edges=[])
-        edges: list[PresenceEdgeView] = []
+        edges: list[PresenceSpan] = []
         at = start
         kinds = (
             (PresenceState.OFFLINE, "connection_lost", 40),
@@ -206,8 +206,8 @@ def hash_of(text: str) -> int:
     return int.from_bytes(random.Random(text).randbytes(4))
 
 
-def _edge(state: PresenceState, since: datetime, until: datetime, reason: str) -> PresenceEdgeView:
-    return PresenceEdgeView(presence=state, since=since, until=until, reason=reason)
+def _edge(state: PresenceState, since: datetime, until: datetime, reason: str) -> PresenceSpan:
+    return PresenceSpan(presence=state, since=since, until=until, reason=reason, detected_at=since)
 
 
 def _points(kid: str, metric: str, start: datetime, end: datetime, bucket_s: float) -> list[Point]:
@@ -259,7 +259,7 @@ def _kiosk(number: int, area: str, floor: str, index: int, now: datetime, rng: r
         kid=f"zzj-{number:03d}",
         asset_no=f"ZZJ-{number:03d}",
         serial=f"KS24{number * 7919 % 1_000_000:06d}",
-        place=f"{area}{floor}{PLACES[number % len(PLACES)]}",
+        place=PLACES[number % len(PLACES)],
         area=area,
         floor=floor,
         x=4.0 + column * 9 + rng.uniform(-2, 2),

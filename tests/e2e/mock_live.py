@@ -61,7 +61,9 @@ class MockLive:
             return
         for socket, topics in list(self._watching.items()):
             if "kiosks" in topics:
-                await socket.send_json({"t": "d", "topic": "kiosks", "seq": self.seq, "prev": previous, "rows": rows})
+                await socket.send_json(
+                    {"t": "d", "topic": "kiosks", "seq": self.seq, "prev": previous, "gone": [], "rows": rows}
+                )
 
     async def cut(self) -> None:
         """Close every connection."""

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from e2e import mock_hospital
 from e2e.mock_live import MockLive
-from e2e.mock_models import (
-    ComponentsView,
-    KiosksQuery,
-    PresenceQuery,
-    PresenceTimeline,
-)
 
 from fleet_server.alerts.model import AlarmQuery, AlarmView
-from fleet_server.registry.machine import KioskState
+from fleet_server.presence.model import ComponentsView, PresenceQuery, PresenceTimeline
 from fleet_server.registry.model import (
     AreaView,
     Confirmation,
     EnrolmentView,
     FloorView,
     KioskDetail,
+    KioskState,
     KioskView,
     Reasoned,
 )
-from fleet_server.registry.routes import EnrolmentQuery
+from fleet_server.registry.routes import EnrolmentQuery, KioskQuery
 from fleet_server.staff.model import FirstAdminForm, LoginForm, Me, TotpSetup
 from fleet_server.staff.permissions import Permission, Role, permissions_of
 from fleet_server.telemetry.model import EventQuery, EventView, TelemetryQuery, TelemetryView
+from kit.clock import Clock, SystemClock
 from kit.web import (
     SIGNED_IN,
     Api,
@@ -66,8 +61,8 @@ class Staff:
 class MockServer:
     """One server; what a test changes shows at the next request."""
 
-    def __init__(self, dist: Path | None, *, count: int = 100, now: datetime | None = None) -> None:
-        self.hospital = mock_hospital.make(count, now=now or datetime.now(UTC))
+    def __init__(self, dist: Path | None, *, count: int = 100, clock: Clock | None = None) -> None:
+        self.hospital = mock_hospital.make(count, now=(clock or SystemClock()).utc())
         self.live = MockLive(self.hospital)
         self.sessions: set[str] = set()
         self.is_failing = False
@@ -145,7 +140,7 @@ class MockServer:
         routes = Routes("kiosks")
 
         @routes.get("/api/v1/kiosks", permission=Permission.KIOSKS_READ, summary="Kiosks")
-        async def kiosks(call: Call[Staff], query: KiosksQuery) -> Page[KioskView]:
+        async def kiosks(call: Call[Staff], query: KioskQuery) -> Page[KioskView]:
             rows = list(self.hospital.kiosks.values())
             start = int(query.cursor or 0)
             end = start + query.limit
@@ -198,7 +193,8 @@ class MockServer:
         @routes.get("/api/v1/kiosks/{kid}/presence", permission=Permission.KIOSKS_READ, summary="Presence over time")
         async def presence(call: Call[Staff], kid: str, query: PresenceQuery) -> PresenceTimeline:
             self._kiosk(kid)
-            return self.hospital.presence(kid, query.from_, query.to)
+            now = self.hospital.now
+            return self.hospital.presence(kid, query.since or now, query.until or now)
 
         @routes.get("/api/v1/kiosks/{kid}/telemetry", permission=Permission.KIOSKS_READ, summary="Telemetry over time")
         async def telemetry(call: Call[Staff], kid: str, query: TelemetryQuery) -> TelemetryView:

@@ -363,6 +363,11 @@ export interface components {
              * Format: date-time
              */
             detected_at: string;
+            /**
+             * Id
+             * @description What lists and the live channel key it by; stays the same when it goes up again.
+             */
+            readonly id: string;
             /** Is Open */
             is_open: boolean;
             /** Kid */
@@ -433,7 +438,10 @@ export interface components {
             serial: string;
             state: components["schemas"]["CertificateState"];
         };
-        /** ComponentsView */
+        /**
+         * ComponentsView
+         * @description What a kiosk is made of.
+         */
         ComponentsView: {
             /** Addresses */
             addresses: string[];
@@ -456,7 +464,10 @@ export interface components {
             /** Started At */
             started_at: string | null;
         };
-        /** ComponentView */
+        /**
+         * ComponentView
+         * @description One part of a kiosk as its birth described it, with its open alarm.
+         */
         ComponentView: {
             /** Fault */
             fault: string | null;
@@ -865,11 +876,16 @@ export interface components {
             /** Min */
             min: number;
         };
-        /** PresenceEdgeView */
-        PresenceEdgeView: {
+        /**
+         * PresenceSpan
+         * @description A stretch of the timeline in one state; the last one has no end.
+         */
+        PresenceSpan: {
+            /** Detected At */
+            detected_at: string | null;
             presence: components["schemas"]["PresenceState"];
             /** Reason */
-            reason: string | null;
+            reason: string;
             /**
              * Since
              * Format: date-time
@@ -884,10 +900,13 @@ export interface components {
          * @enum {string}
          */
         PresenceState: "never" | "online" | "unstable" | "offline" | "planned" | "unknown";
-        /** PresenceTimeline */
+        /**
+         * PresenceTimeline
+         * @description A kiosk's states over a span, oldest first.
+         */
         PresenceTimeline: {
             /** Edges */
-            edges: components["schemas"]["PresenceEdgeView"][];
+            edges: components["schemas"]["PresenceSpan"][];
         };
         /**
          * Problem
@@ -1016,7 +1035,7 @@ export type SchemaPageEnrolmentView = components['schemas']['Page_EnrolmentView_
 export type SchemaPageEventView = components['schemas']['Page_EventView_'];
 export type SchemaPageKioskView = components['schemas']['Page_KioskView_'];
 export type SchemaPoint = components['schemas']['Point'];
-export type SchemaPresenceEdgeView = components['schemas']['PresenceEdgeView'];
+export type SchemaPresenceSpan = components['schemas']['PresenceSpan'];
 export type SchemaPresenceState = components['schemas']['PresenceState'];
 export type SchemaPresenceTimeline = components['schemas']['PresenceTimeline'];
 export type SchemaProblem = components['schemas']['Problem'];
@@ -1377,9 +1396,9 @@ export interface operations {
     };
     "history.presence": {
         parameters: {
-            query: {
-                from: string;
-                to: string;
+            query?: {
+                from?: string | null;
+                to?: string | null;
             };
             header?: never;
             path: {

@@ -101,6 +101,7 @@ export function chartOption(input: ChartInput): EChartsCoreOption {
       type: "value",
       scale: input.floor === null,
       splitNumber: 3,
+      ...(input.ceiling === 100 ? { interval: 25 } : {}),
       ...(input.floor === null ? {} : { min: input.floor }),
       ...(input.ceiling === null ? {} : { max: input.ceiling }),
       axisLabel: label,

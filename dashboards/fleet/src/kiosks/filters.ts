@@ -1,7 +1,7 @@
 /** What the fleet page shows, kept in the address: a link or a reload brings the same rows back. */
 import type { LocationQuery, LocationQueryRaw } from "vue-router";
 
-import { attentionRank, type Kiosk, PRESENCES, type Presence } from "./model";
+import { attentionRank, type Kiosk, type Presence, PRESENCES, whereabouts } from "./model";
 
 export const ALARM_FILTERS = ["any", "critical"] as const;
 export type AlarmFilter = (typeof ALARM_FILTERS)[number];
@@ -151,7 +151,7 @@ type Value = number | string | null | undefined;
 const VALUES: Readonly<Record<SortKey, (kiosk: Kiosk) => Value>> = {
   attention: attentionRank,
   kid: (kiosk) => kiosk.kid,
-  place: (kiosk) => `${kiosk.area} ${kiosk.floor} ${kiosk.place}`,
+  place: whereabouts,
   presence: (kiosk) => PRESENCES.indexOf(kiosk.presence),
   alarms: (kiosk) => kiosk.alarms_open,
   activity: (kiosk) => kiosk.activity,

@@ -33,8 +33,11 @@ export function byFloor(kiosks: Iterable<Kiosk>): Floor[] {
   );
 }
 
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+const collator = new Intl.Collator("zh-CN", { numeric: true });
+
+/** Names as a Chinese reader orders them, numbers by their value. */
+export function compareText(a: string, b: string): number {
+  return collator.compare(a, b);
 }
 
 /** `3F`, `3`, `3楼` are 3; `B1`, `-1` are -1. */

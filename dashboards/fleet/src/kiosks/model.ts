@@ -31,6 +31,11 @@ export function attentionRank(kiosk: KioskView): number {
   return severityRank(kiosk.alarm_worst) * PRESENCES.length + PRESENCES.indexOf(kiosk.presence);
 }
 
+/** Where it stands; lists of assets repeat building and floor in the place, or leave them out. */
+export function whereabouts({ area, floor, place }: Pick<KioskView, "area" | "floor" | "place">): string {
+  return place.includes(area) ? place : `${area} ${floor} ${place}`;
+}
+
 export type Level = "normal" | "high" | "extreme";
 
 /** Where a figure stops being ordinary, by its field. */

@@ -9,6 +9,7 @@ import type { Row } from "@kiosk/web-kit/live/protocol";
 import { TopicRows } from "@kiosk/web-kit/live/topic";
 
 import type { Kiosk, KioskView } from "../kiosks/model";
+import { serverClock } from "../server";
 import { useNow } from "./now";
 
 const PATH = "/api/v1/live";
@@ -36,13 +37,15 @@ export const useLive = defineStore("live", () => {
   function start(hooks: LiveHooks, environment: Environment = browserEnvironment): void {
     if (connection !== null) return;
     const rows = new TopicRows("kiosks", (row: Row) => String(row["kid"]));
-    const alarms = new TopicRows("alarms", (row: Row) => String(row["id"]));
+    const alarms = new TopicRows("alarms", (row: Row) => `${row["kid"]}/${row["component"]}/${row["code"]}`);
     connection = new LiveConnection(liveUrl(globalThis.location, PATH), [rows, alarms], environment, {
       changed(topic, keys) {
+        tick();
         if (topic === "kiosks") merge(rows, keys, environment.now());
         else hooks.alarmsChanged();
       },
       status(next) {
+        tick();
         status.value = next;
       },
       refused: () => hooks.refused(),
@@ -67,7 +70,7 @@ export const useLive = defineStore("live", () => {
     kiosks.value = new Map(kiosks.value).set(row.kid, kioskOf(row, atMs));
   }
 
-  /** Called once a second: what the connection heard becomes visible. */
+  /** What the connection heard becomes visible: at every change, and once a second for pings. */
   function tick(): void {
     lastHeardMs.value = connection?.lastHeardMs ?? null;
   }
@@ -89,5 +92,7 @@ export const useLive = defineStore("live", () => {
 });
 
 function kioskOf(row: KioskView, atMs: number): Kiosk {
-  return { ...row, heardMs: row.age_s == null ? null : atMs - row.age_s * 1_000 };
+  // Not from `age_s`: the server made the row when something changed, which may be long ago.
+  const heardMs = row.last_seen_at == null ? null : atMs - (serverClock.nowMs() - Date.parse(row.last_seen_at));
+  return { ...row, heardMs };
 }
