@@ -17,14 +17,13 @@ import os
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import sqlalchemy.exc
 from aiohttp import web
 from pydantic import BaseModel
 
@@ -34,6 +33,7 @@ from fleet_server.alerts.store import AlarmStore
 from fleet_server.data_parts import METRICS as DATA_METRICS
 from fleet_server.data_parts import DataParts, DataPlan
 from fleet_server.errors import Refusal, SetupError
+from fleet_server.leadership import Leadership
 from fleet_server.registry.broker import BrokerControl
 from fleet_server.registry.clones import CloneWatch
 from fleet_server.registry.directory import Directory
@@ -65,14 +65,11 @@ from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from kit.metrics import CONTENT_TYPE, Kind, Metrics, MetricSpec
 from kit.mqtt import MqttSettings
-from kit.store import Database, Lease, LeaseLost, Leases, StoreBusy, lease_table, revisions
-from kit.supervise import SdNotifier, Service, Supervised, serve, spawn
+from kit.store import Database, Leases, StoreBusy, lease_table, revisions
+from kit.supervise import SdNotifier, Service, Supervised, serve
 from kit.web import Api, Call, Guard, GuardSettings, Hooks, HttpServer, Limits, Problem, Routes, static_site
 
 MIGRATIONS: Final = "fleet_server:migrations"
-DUTIES_LEASE: Final = "duties"
-LEASE_S: Final = 15.0
-RENEW_S: Final = 5.0
 METRICS: Final = (
     MetricSpec("fleet_http_requests_total", Kind.COUNTER, "answers by operation and status", ("operation", "status")),
     MetricSpec("fleet_http_request_seconds", Kind.HISTOGRAM, "time to answer", ("operation",)),
@@ -148,64 +145,6 @@ class Parts:
     """Presence tells it of every birth (`note_session`)."""
     renewals: RenewalWatch | None = None
     """Presence tells it which certificate a kiosk shows (`note`)."""
-
-
-class Leadership:
-    """Runs services on one process of the fleet at a time, by a lease in the store."""
-
-    name = "duties"
-
-    def __init__(self, leases: Leases, holder: str, services: Sequence[Service], metrics: Metrics) -> None:
-        self._leases = leases
-        self._holder = holder
-        self._services = services
-        self._leader = metrics.gauge("fleet_duties_leader")
-        self.lease: Lease | None = None
-
-    async def run(self) -> None:
-        """Wait for the lease, lead until it is lost, and so on until cancelled."""
-        while True:
-            lease = await self._acquire()
-            if lease is not None:
-                await self._lead(lease)
-            await asyncio.sleep(RENEW_S)
-
-    async def _acquire(self) -> Lease | None:
-        try:
-            return await self._leases.acquire(DUTIES_LEASE, self._holder, LEASE_S)
-        except (StoreBusy, sqlalchemy.exc.DBAPIError):
-            return None
-
-    async def _lead(self, lease: Lease) -> None:
-        log.info("duties.taken", version=lease.version)
-        self.lease = lease
-        self._leader.set(1)
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [spawn(group, Supervised(item.name, item.run).run(), item.name) for item in self._services]
-                await self._keep(lease)
-                for task in tasks:
-                    task.cancel()
-        finally:
-            self.lease = None
-            self._leader.set(0)
-            log.info("duties.left", version=lease.version)
-            with suppress(StoreBusy, sqlalchemy.exc.DBAPIError):
-                await self._leases.release(lease)
-
-    async def _keep(self, lease: Lease) -> None:
-        """Prolong the lease; return when it is lost or could not be prolonged for a whole term."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + LEASE_S
-        while loop.time() < until_s - RENEW_S:
-            await asyncio.sleep(RENEW_S)
-            try:
-                lease = await self._leases.renew(lease, LEASE_S)
-                until_s = loop.time() + LEASE_S
-            except LeaseLost:
-                return
-            except (StoreBusy, sqlalchemy.exc.DBAPIError):
-                continue
 
 
 class FleetServer:
@@ -340,7 +279,8 @@ def _services(server: FleetServer) -> list[Service]:
         servers += [server.api_server, server.kiosk_server]
     if Role.DUTIES in roles:
         holder = f"{core.settings.worker}@{socket.gethostname()}:{os.getpid()}:{ulid(core.clock)[-6:]}"
-        features.append(Leadership(core.leases, holder, parts.duties, core.metrics))
+        leader = core.metrics.gauge("fleet_duties_leader")
+        features.append(Leadership(core.leases, holder, parts.duties, leader.set))
     return [*(Supervised(item.name, item.run) for item in features), *servers]
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from fleet_server.app import METRICS, MIGRATIONS, FleetServer, Leadership, openapi_document, require_schema
+from fleet_server.app import MIGRATIONS, FleetServer, openapi_document, require_schema
 from fleet_server.errors import SetupError
+from fleet_server.leadership import Leadership
 from fleet_server.registry.provisioning import initialise
 from fleet_server.registry.store import METADATA
 from fleet_server.settings import Role, Settings
 from fleet_server.staff.permissions import Permission
 from kit.clock import ManualClock, SystemClock
-from kit.metrics import Metrics
 from kit.store import Database, Leases, check, downgrade, lease_table, upgrade
 from kit.web import SIGNED_IN
 from support.waiting import wait_for
@@ -132,8 +132,8 @@ class Duty:
 async def test_one_process_at_a_time_does_the_duties(sqlite_fleet_db: Database, manual_clock: ManualClock) -> None:
     leases = Leases(sqlite_fleet_db, lease_table(METADATA), manual_clock)
     first, second = Duty("first"), Duty("second")
-    leader = Leadership(leases, "a", [first], Metrics(METRICS))
-    other = Leadership(leases, "b", [second], Metrics(METRICS))
+    leader = Leadership(leases, "a", [first])
+    other = Leadership(leases, "b", [second])
     async with asyncio.TaskGroup() as group:
         leading = group.create_task(leader.run(), name="a")
         await wait_for(lambda: first.is_running, what="the first to lead")
