@@ -270,6 +270,6 @@ def _cursor_kid(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
+        return base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
     except (ValueError, binascii.Error):
         raise Problem(422, "cursor_invalid", "The cursor is not one of ours") from None
