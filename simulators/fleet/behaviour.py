@@ -20,6 +20,9 @@ class Behaviour:
     reboot_s: float = 0.0
     clock_skew_s: float = 0.0
     receipt_timeout_s: float = 20.0
+    backlog_s: float = 0.0
+    """So long was the kiosk offline before it starts, with records of that time to send."""
+    backfill_per_s: float = 20.0
 
     def personal(self, rng: random.Random) -> Behaviour:
         """This behaviour with the small differences between machines."""

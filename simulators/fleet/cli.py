@@ -48,6 +48,7 @@ def run(
     history: Annotated[Path | None, typer.Option(help="把每条记录与回执写入此文件")] = None,
     restless: Annotated[bool, typer.Option(help="不时断线、重启")] = False,
     receipt_timeout_s: Annotated[float, typer.Option(min=0.5, help="多久没有回执就重发（秒）")] = 20.0,
+    backlog_hours: Annotated[float, typer.Option(min=0.0, max=168.0, help="启动前已离线的小时数，其记录补传")] = 0.0,
 ) -> None:
     """运行自助机群，直到 Ctrl-C。"""
     configure("kiosk-sim")
@@ -59,7 +60,9 @@ def run(
     except (IdentityFolderError, OSError) as error:
         console.print(f"[red]错误[/] {error}")
         raise typer.Exit(2) from None
-    behaviour = replace(RESTLESS if restless else CALM, receipt_timeout_s=receipt_timeout_s)
+    behaviour = replace(
+        RESTLESS if restless else CALM, receipt_timeout_s=receipt_timeout_s, backlog_s=backlog_hours * 3_600.0
+    )
     plan = CrowdPlan(host, int(port), seed, behaviour)
     asyncio.run(_run(plan, list(found), control_port, history))
 

@@ -16,6 +16,7 @@ from typing import TypedDict
 
 from kit.clock import Clock, ulid
 from kit.supervise import Backoff
+from simulators.fleet.backlog import Absence, Backlog, length
 from simulators.fleet.behaviour import Behaviour, HostWalk, next_in
 from simulators.fleet.identities import Identity
 from simulators.fleet.ledger import Ledger
@@ -56,6 +57,8 @@ AGENT_VERSION = "0.1.0-light"
 SESSION_EXPIRY_S = 3_600
 TICK_S = 1.0
 UNANSWERED_BATCHES = 20
+BACKFILL_WAITING = 400
+"""So many records may wait for receipts before more of the backlog is sent."""
 
 
 @dataclass(slots=True)
@@ -155,6 +158,8 @@ class LightKiosk:
         self._connection: MqttConnection | None = None
         self._closed = asyncio.Event()
         self._server_online = False
+        self._backfill_per_s: float | None = None
+        self._backlog = self._absent(self.behaviour.backlog_s)
 
     @property
     def is_connected(self) -> bool:
@@ -164,7 +169,7 @@ class LightKiosk:
     @property
     def pending(self) -> int:
         """Records no receipt has covered yet."""
-        return len(self._outbox)
+        return len(self._outbox) + (0 if self._backlog is None else self._backlog.remaining)
 
     async def run(self) -> None:
         """Connect, live, reconnect with full jitter, for ever."""
@@ -187,11 +192,12 @@ class LightKiosk:
             await asyncio.sleep(backoff.next_s())
 
     def alarm(self, component: str, code: str, edge: Edge, severity: Severity) -> None:
-        """Raise or clear an alarm."""
+        """Raise or clear an alarm; it does not wait for the next tick."""
         self._append(
             RecordClass.P0,
             lambda base: AlarmRecord(**base, component=component, code=code, edge=edge, severity=severity),
         )
+        self._flush(self._world.clock.monotonic())
 
     def event(self, name: str, fields: dict[str, Scalar] | None = None) -> None:
         """Report an event of class P1."""
@@ -276,6 +282,7 @@ class LightKiosk:
             for number in range(round(self.wishes.flood_per_s * TICK_S)):
                 self.event("flood.record", {"number": number})
         self._flush(now_s)
+        self._backfill(now_s)
 
     def _heartbeat(self, now_s: float) -> None:
         if now_s < self._timers.heartbeat_s or self._connection is None:
@@ -336,6 +343,9 @@ class LightKiosk:
         record = make(base)
         if record_class is RecordClass.P0:
             record = self._chained(record)
+        self._keep(record)
+
+    def _keep(self, record: AnyRecord) -> None:
         self._outbox.add(record)
         self.counters.records += 1
         self._world.ledger.invoke(self.kid, self._outbox.epoch, record.seq, record.kind)
@@ -355,10 +365,33 @@ class LightKiosk:
             connection.post(topic(self.kid, Channel.LOG), encode(batch))
             self.counters.batches += 1
 
+    def _absent(self, seconds: float) -> Backlog | None:
+        """The records of an absence that ends now."""
+        if seconds <= 0.0:
+            return None
+        absence = Absence(self._now(), seconds, ulid(self._world.clock), round(self.behaviour.clock_skew_s, 3))
+        skew_s = self.behaviour.clock_skew_s
+        return Backlog(
+            absence,
+            self._outbox.reserve(length(seconds)),
+            lambda uptime_s: self._walk.sample(uptime_s=uptime_s, clock_offset_s=skew_s, pending=0),
+        )
+
+    def _backfill(self, now_s: float) -> None:
+        """Send of the backlog what the rate allows, after everything live."""
+        backlog = self._backlog
+        if backlog is None or backlog.remaining == 0 or not self._server_online:
+            return
+        per_s = self._backfill_per_s or self.behaviour.backfill_per_s
+        for record in backlog.due(now_s, per_s=per_s, room=BACKFILL_WAITING - len(self._outbox)):
+            self._keep(record)
+        self._flush(now_s)
+
     def _received(self, message: Publish) -> None:
         try:
             if message.topic == SERVER_STATE:
-                self._server_online = decode(ServerState, message.payload).online
+                state = decode(ServerState, message.payload)
+                self._server_online, self._backfill_per_s = state.online, state.backfill_per_s
             elif message.topic == topic(self.kid, Channel.RECEIPT):
                 receipt = decode(Receipt, message.payload)
                 for seq in self._outbox.accept(receipt):

@@ -32,6 +32,12 @@ class MemoryOutbox:
         self._last_seq += 1
         return self._last_seq
 
+    def reserve(self, count: int) -> int:
+        """Set that many numbers aside and return the first of them."""
+        first = self._last_seq + 1
+        self._last_seq += count
+        return first
+
     def add(self, record: AnyRecord) -> None:
         """Keep a record until a receipt covers it."""
         self._waiting[record.seq] = _Waiting(record)
