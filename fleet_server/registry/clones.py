@@ -57,6 +57,10 @@ class CloneWatch:
         )
         return True
 
+    def history(self, kid: str) -> tuple[Sighting, ...]:
+        """The sessions remembered of a kiosk, oldest first."""
+        return tuple(self._sightings.get(kid, ()))
+
     def forget(self, changed: Sequence[Kiosk]) -> None:
         """Start over for kiosks that an engineer released or enrolled anew; a listener of the directory."""
         for kiosk in changed:
