@@ -147,6 +147,8 @@ class Agent:
 
     def __init__(self, settings: Settings, clock: Clock, host_boot: str) -> None:
         data = settings.data_dir
+        self.is_open = False
+        """Whether records are taken."""
         self.settings = settings
         self.clock = clock
         self.started_at: datetime = clock.utc()
@@ -181,17 +183,19 @@ class Agent:
         """
         await self.outbox.open()
         await self.reporter.load()
+        self.is_open = True
         try:
             parts: list[Service] = [
                 self.local_api,
-                Supervised("outbox", Upkeep(self.outbox, self.reporter).run, clock=self.clock),
-                Supervised("health", self.health.run, clock=self.clock),
-                Supervised("uplink", self.uplink.run, clock=self.clock),
+                Supervised("outbox", Upkeep(self.outbox, self.reporter).run),
+                Supervised("health", self.health.run),
+                Supervised("uplink", self.uplink.run),
             ]
             if notifier is not None:
                 notifier.ready()
             await serve(parts, notifier=notifier, stop=stop)
         finally:
+            self.is_open = False
             await self.outbox.close()
 
     def _uplink(self, data: Path) -> Uplink:

@@ -6,6 +6,7 @@ Nothing outside `kit` reads a clock by itself. Durations are always taken from `
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -106,18 +107,20 @@ class _UlidSource:
     """Keeps the last ULID, so that those of one process rise even within a millisecond or after a wall jump."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._last = 0
 
     def next(self, clock: Clock) -> str:
-        milliseconds = int(clock.utc().timestamp() * 1_000)
+        milliseconds = max(0, int(clock.utc().timestamp() * 1_000))
         number = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-        self._last = number if number > self._last else self._last + 1
-        return "".join(_CROCKFORD[self._last >> shift & 0x1F] for shift in range((_ULID_CHARACTERS - 1) * 5, -1, -5))
+        with self._lock:
+            self._last = number = number if number > self._last else self._last + 1
+        return "".join(_CROCKFORD[number >> shift & 0x1F] for shift in range((_ULID_CHARACTERS - 1) * 5, -1, -5))
 
 
 _ULIDS = _UlidSource()
 
 
 def ulid(clock: Clock) -> str:
-    """A new ULID, 26 characters; those of one process rise."""
+    """A new ULID, 26 characters; those of one process rise, whatever the wall clock does. Any thread may ask."""
     return _ULIDS.next(clock)

@@ -1,7 +1,7 @@
 """structlog for every process: events `noun.verb` with fields, and the one processor that redacts.
 
 Redaction is the last line of defence, not a licence to log identities: values under telling keys are
-replaced, and identity numbers, phones, bank cards and private keys inside any text are masked.
+replaced, and identity numbers, phones, bank cards, private keys and credentials inside any text are masked.
 """
 
 from __future__ import annotations
@@ -9,10 +9,17 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final, TextIO
 
-import structlog
+# structlog's renderer for developers loads rich wherever that is installed: 5 MiB that no process of ours uses.
+_without_rich = "rich" not in sys.modules
+if _without_rich:
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python spells "not importable"
+import structlog  # noqa: E402 - see above
+
+if _without_rich:
+    del sys.modules["rich"]
 
 MASK: Final = "***"
 _SECRET_WORDS: Final = (
@@ -40,7 +47,7 @@ _SECRET_KEYS: Final = frozenset(
         "id_card",
         "phone",
         "mobile",
-        "patient_name",
+        "full_name",
         "card_number",
         "pan",
     }
@@ -51,62 +58,98 @@ _PEM: Final = re.compile(
     re.DOTALL,
 )
 _RESIDENT: Final = re.compile(
-    r"(?<![0-9A-Za-z])[1-9]\d{5}(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?![0-9A-Za-z])"
+    r"(?<!\d)[1-9]\d{5}[ -]?(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[ -]?\d{3}[\dXx](?!\d)"
 )
 _RESIDENT_OLD: Final = re.compile(
-    r"(?<![0-9A-Za-z.])[1-9]\d{7}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}(?![0-9A-Za-z.])"
+    r"(?<![0-9A-Za-z])(?<!\d\.)[1-9]\d{7}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}(?![0-9A-Za-z]|\.\d)"
 )
-_PHONE: Final = re.compile(r"(?<![0-9A-Za-z.])(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![0-9A-Za-z.])")
-_CARD: Final = re.compile(r"(?<![0-9A-Za-z.])\d(?:[ -]?\d){12,18}(?![0-9A-Za-z.])")
+_PHONE: Final = re.compile(r"(?<![0-9A-Za-z])(?<!\d\.)(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![0-9A-Za-z]|\.\d)")
+_CARD: Final = re.compile(r"(?<![0-9A-Za-z])(?<!\d\.)\d(?:[ -]?\d){12,18}(?![0-9A-Za-z]|\.\d)")
+_CARD_NUMBER: Final = re.compile(r"[3-69]\d{15,18}")
+"""A bare number is taken for a card only when it begins like one: clocks count in numbers of this length."""
+_SECRET_HINT: Final = re.compile(r"passw|secret|token|totp|authoriz|cookie|bearer|://|PRIVATE KEY", re.IGNORECASE)
+_SECRET_TEXTS: Final = (
+    (_PEM, MASK),
+    (re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"), MASK),
+    (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {MASK}"),
+    (
+        re.compile(
+            r"((?:password|passwd|passphrase|secret|token|totp|authorization|cookie)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&]+",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASK}",
+    ),
+)
 _DIGIT_RUN: Final = re.compile(r"\d[\d -]{9}")
+_FULL_WIDTH: Final = {ord("０") + digit: ord("0") + digit for digit in range(10)} | {ord("Ｘ"): "X", ord("ｘ"): "x"}
 _LUHN_DOUBLE_LIMIT: Final = 9
 
 Event = MutableMapping[str, Any]
 
 
-def redact(_logger: object, _method: str, event: Event) -> Event:
-    """The redaction processor: masks values under telling keys and identities inside any text."""
-    for key, value in event.items():
-        event[key] = _masked(str(key), value)
-    return event
+def redactor(secret_keys: Iterable[str] = ()) -> Callable[[object, str, Event], Event]:
+    """The redaction processor: masks values under telling keys and identities inside any text.
+
+    Args:
+        secret_keys: more keys whose values are never shown, lower case, whole names.
+    """
+    keys = _SECRET_KEYS | frozenset(secret_keys)
+
+    def redact_event(_logger: object, _method: str, event: Event) -> Event:
+        for key, value in event.items():
+            event[key] = _masked(str(key), value, keys)
+        return event
+
+    return redact_event
+
+
+redact = redactor()
+"""The processor without keys of a process's own."""
 
 
 def mask_text(text: str) -> str:
-    """Replace identity numbers, phones, bank cards and private keys inside `text`."""
-    if "PRIVATE KEY" in text:
-        text = _PEM.sub(MASK, text)
-    if _DIGIT_RUN.search(text) is None:
+    """Replace identity numbers, phones, bank cards, private keys and written-out credentials inside `text`."""
+    if _SECRET_HINT.search(text) is not None:
+        for pattern, mask in _SECRET_TEXTS:
+            text = pattern.sub(mask, text)
+    if _DIGIT_RUN.search(text) is None:  # `\\d` takes full-width digits too
         return text
+    text = text if text.isascii() else text.translate(_FULL_WIDTH)
     for pattern in (_RESIDENT, _RESIDENT_OLD):
         text = pattern.sub(MASK, text)
     text = _CARD.sub(lambda found: MASK if _passes_luhn(found.group()) else found.group(), text)
     return _PHONE.sub(MASK, text)
 
 
-def _masked(key: str, value: object) -> object:
+def _masked(key: str, value: object, keys: frozenset[str]) -> object:
     lower = key.lower()
-    if lower not in _SAFE_KEYS and (lower in _SECRET_KEYS or any(word in lower for word in _SECRET_WORDS)):
+    if lower not in _SAFE_KEYS and (lower in keys or any(word in lower for word in _SECRET_WORDS)):
         return MASK
-    if isinstance(value, str):
-        return mask_text(value)
-    if isinstance(value, int | float | bool) or value is None:
-        return value if not isinstance(value, int) or isinstance(value, bool) else _masked_number(value)
-    if isinstance(value, Mapping):
-        return {inner: _masked(str(inner), item) for inner, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_masked("", item) for item in value]
-    return mask_text(str(value))
+    match value:
+        case bool() | float() | None:
+            return value
+        case int():
+            return _masked_number(value)
+        case Mapping():
+            return {mask_text(str(inner)): _masked(str(inner), item, keys) for inner, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_masked("", item, keys) for item in value]
+        case _:
+            return mask_text(str(value))
 
 
 def _masked_number(value: int) -> int | str:
-    """A bare number is masked when it can only be an identity: a resident number with its eighteen digits."""
-    return MASK if _RESIDENT.fullmatch(str(value)) else value
+    """A bare number is masked when it is built like a resident number or a bank card."""
+    text = str(value)
+    if _RESIDENT.fullmatch(text) or (_CARD_NUMBER.fullmatch(text) and _passes_luhn(text)):
+        return MASK
+    return value
 
 
 def _passes_luhn(text: str) -> bool:
     """ISO/IEC 7812-1, annex B."""
     total = 0
-    for place, digit in enumerate(reversed([int(character) for character in text if character.isdigit()])):
+    for place, digit in enumerate(reversed([int(character) for character in text if character.isdecimal()])):
         doubled = digit * 2 if place % 2 else digit
         total += doubled - _LUHN_DOUBLE_LIMIT if doubled > _LUHN_DOUBLE_LIMIT else doubled
     return total % 10 == 0
@@ -118,6 +161,7 @@ def configure(
     level: str = "info",
     stream: TextIO | None = None,
     json: bool = True,
+    secret_keys: Iterable[str] = (),
 ) -> None:
     """Set up logging for this process, once, at its start; the standard library's loggers join in.
 
@@ -126,6 +170,7 @@ def configure(
         level: debug, info, warning or error.
         stream: standard error by default.
         json: one JSON object a line; otherwise lines for people.
+        secret_keys: more keys whose values are never shown, see `redactor`.
     """
     out = stream if stream is not None else sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -135,7 +180,7 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _stamp(process),
-        redact,
+        redactor(secret_keys),
     ]
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False) if json else structlog.dev.ConsoleRenderer(colors=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema, ErrorDetails, core_schema
 M = TypeVar("M", bound=BaseModel)
 _SEPARATOR = "__"
 _SECRET_LIMIT_BYTES = 65_536
+_FILE_LIMIT_BYTES = 1_048_576
 
 
 class SettingsError(Exception):
@@ -36,24 +37,30 @@ class SecretFile:
         """The secret, without surrounding white space.
 
         Raises:
-            SettingsError: missing, readable by others, or too large.
+            SettingsError: missing, empty, not text, readable by others, or too large.
         """
         try:
-            facts = self.path.stat()
-            if stat.S_IMODE(facts.st_mode) & 0o077:
-                raise SettingsError(f"{self.path} may be read by others: run chmod 600 on it")
-            if facts.st_size > _SECRET_LIMIT_BYTES:
-                raise SettingsError(f"{self.path} is too large for a secret")
-            return self.path.read_text(encoding="utf-8").strip()
+            with self.path.open("rb") as file:
+                facts = os.fstat(file.fileno())
+                if stat.S_IMODE(facts.st_mode) & 0o077:
+                    raise SettingsError(f"{self.path} may be read by others: run chmod 600 on it")
+                if facts.st_size > _SECRET_LIMIT_BYTES:
+                    raise SettingsError(f"{self.path} is too large for a secret")
+                secret = file.read(_SECRET_LIMIT_BYTES).decode().strip()
         except OSError as error:
             raise SettingsError(f"{self.path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise SettingsError(f"{self.path} is no UTF-8 text") from None
+        if not secret:
+            raise SettingsError(f"{self.path} is empty")
+        return secret
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """How pydantic makes one: from a path, kept when it is one already."""
-        return core_schema.no_info_after_validator_function(
-            cls,
-            handler(Path),
+        return core_schema.no_info_before_validator_function(
+            lambda given: given.path if isinstance(given, SecretFile) else given,
+            core_schema.no_info_after_validator_function(cls, handler(Path)),
             serialization=core_schema.plain_serializer_function_ser_schema(lambda value: str(value.path)),
         )
 
@@ -68,11 +75,13 @@ def load(
     """Read settings: defaults of the model, then the file, then `PREFIX_SECTION__KEY` variables.
 
     A file that is None or does not exist counts as empty. A variable's text is parsed as TOML where that
-    works (`true`, `5`, `["a"]`) and taken as it is otherwise. The model should forbid extra keys.
+    works (`true`, `5`, `["a"]`) and taken as it is otherwise.
 
     Raises:
-        SettingsError: unreadable or not TOML, unknown key, wrong value.
+        SettingsError: unreadable or not TOML, unknown key, wrong value; names every one of them.
+        TypeError: a part of the model would swallow unknown keys.
     """
+    _insist_on_strictness(model)
     document = _read_file(file)
     origins: dict[str, str] = {}
     found = os.environ if environ is None else environ
@@ -89,15 +98,39 @@ def load(
         raise SettingsError("; ".join(_explain(item, file, origins) for item in problems)) from None
 
 
+def _insist_on_strictness(model: type[BaseModel]) -> None:
+    """Unknown keys are only found where every part forbids them."""
+    if model.model_config.get("extra") != "forbid":
+        raise TypeError(f"{model.__name__} must be declared with extra='forbid' to be read as settings")
+    for item in model.model_fields.values():
+        for part in _models_in(item.annotation):
+            _insist_on_strictness(part)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any annotation there is
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
 def _read_file(file: Path | None) -> dict[str, Any]:
-    if file is None or not file.exists():
+    if file is None:
         return {}
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as source:
+            content = source.read(_FILE_LIMIT_BYTES + 1)
+        if len(content) > _FILE_LIMIT_BYTES:
+            raise SettingsError(f"{file} is larger than {_FILE_LIMIT_BYTES} bytes")
+        return tomllib.loads(content.decode())
+    except FileNotFoundError:
+        return {}
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not TOML: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} cannot be read: {error}") from error
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file} is no UTF-8 text") from None
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _parse(text: str, model: type[BaseModel], keys: list[str]) -> object:

@@ -14,7 +14,6 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from kit.clock import Clock, SystemClock
 from kit.logs import get_logger
 
 T = TypeVar("T")
@@ -23,6 +22,7 @@ log = get_logger(__name__)
 _MICROSECONDS = 1_000_000
 _WATCHDOG_SHARE = 3
 STEADY_S = 60.0
+GRACE_S = 10.0
 
 
 class Service(Protocol):
@@ -64,8 +64,8 @@ def spawn(group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str) -> 
 class Supervised:
     """Restarts a failing component for ever; its siblings never notice.
 
-    The failure is logged once per streak, and the return to steady work once. After `steady_s` without a
-    failure the back-off starts over.
+    A streak of failures is logged once when it begins and once when it is over, that is after `steady_s` of work
+    without a failure; then the back-off starts over as well.
     """
 
     def __init__(
@@ -74,44 +74,48 @@ class Supervised:
         run: Callable[[], Coroutine[Any, Any, None]],
         *,
         backoff: Backoff | None = None,
-        clock: Clock | None = None,
         steady_s: float = STEADY_S,
     ) -> None:
         self.name = name
         self.failures = 0
         self.last_error: str | None = None
+        """Kind of the last failure; None while the component works steadily."""
         self._run = run
         self._backoff = backoff if backoff is not None else Backoff(base_s=1.0, cap_s=60.0)
-        self._clock = clock if clock is not None else SystemClock()
         self._steady_s = steady_s
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it failed and has not worked steadily since."""
+        return self.last_error is not None
 
     async def run(self) -> None:
         """Run the component until it ends by itself; start it again whenever it fails."""
-        failing = False
+        loop = asyncio.get_running_loop()
         while True:
-            started_s = self._clock.monotonic()
+            steady = loop.call_later(self._steady_s, self._recover)
             try:
                 await self._run()
             except Exception as error:  # noqa: BLE001 - the one place where any failure means: start it again
-                if self._clock.monotonic() - started_s >= self._steady_s:
-                    self._backoff.reset()
-                    failing = False
-                self._note(error, first=not failing)
-                failing = True
+                self._note(error)
             else:
                 return
+            finally:
+                steady.cancel()
             await asyncio.sleep(self._backoff.next_s())
 
-    def _note(self, error: Exception, *, first: bool) -> None:
+    def _recover(self) -> None:
+        self._backoff.reset()
+        if self.is_failing:
+            self.last_error = None
+            log.info("component.recovered", component=self.name, failures=self.failures)
+
+    def _note(self, error: Exception) -> None:
+        is_first = not self.is_failing
         self.failures += 1
         self.last_error = type(error).__name__
-        if first:
-            log.error(
-                "component.failed",
-                component=self.name,
-                error=type(error).__name__,
-                exc_info=error,
-            )
+        if is_first:
+            log.error("component.failed", component=self.name, error=self.last_error, exc_info=error)
 
 
 class SdNotifier:
@@ -123,8 +127,10 @@ class SdNotifier:
         found = os.environ if environ is None else environ
         address = found.get("NOTIFY_SOCKET", "")
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        self._watchdog_s = int(found.get("WATCHDOG_USEC", "0") or "0") / _MICROSECONDS
+        is_for_us = found.get("WATCHDOG_PID", "") in {"", str(os.getpid())}
+        self._watchdog_s = int(found.get("WATCHDOG_USEC") or "0") / _MICROSECONDS if is_for_us else 0.0
         self._alive: Callable[[], bool] = lambda: True
+        self._is_heard = True
 
     def watch(self, alive: Callable[[], bool]) -> None:
         """Pet the watchdog only while `alive()` says so."""
@@ -140,7 +146,7 @@ class SdNotifier:
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
-        self._send(f"STATUS={text}")
+        self._send(f"STATUS={' '.join(text.splitlines())}")
 
     async def run(self) -> None:
         """Pet the watchdog three times an interval; without one there is nothing to do."""
@@ -152,11 +158,15 @@ class SdNotifier:
     def _send(self, text: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as link:
             try:
                 link.sendto(text.encode(), self._address)
             except OSError as error:
-                log.warning("systemd.unreachable", error=type(error).__name__)
+                if self._is_heard:
+                    log.warning("systemd.unreachable", error=type(error).__name__)
+                self._is_heard = False
+            else:
+                self._is_heard = True
 
 
 async def serve(
@@ -164,10 +174,12 @@ async def serve(
     *,
     notifier: SdNotifier | None = None,
     stop: asyncio.Event | None = None,
+    grace_s: float = GRACE_S,
 ) -> None:
-    """Run all services in one TaskGroup until `stop` is set, SIGTERM or SIGINT arrives, or one of them fails.
+    """Run all services until `stop` is set, SIGTERM or SIGINT arrives, all have ended, or one of them fails.
 
-    A second signal ends the process at once.
+    They are cancelled in reverse order, each once the one after it has ended or `grace_s` passed. A second signal
+    ends the process at once.
 
     Raises:
         ExceptionGroup: a service failed; the others were cancelled.
@@ -177,15 +189,24 @@ async def serve(
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [spawn(group, service.run(), service.name) for service in services]
+            over = spawn(group, _when_all_ended(tuple(tasks), stopping), "serve-end")
             if notifier is not None:
-                tasks.append(spawn(group, notifier.run(), notifier.name))
+                tasks.insert(0, spawn(group, notifier.run(), notifier.name))
             await stopping.wait()
+            over.cancel()
             if notifier is not None:
                 notifier.stopping()
             for task in reversed(tasks):
                 task.cancel()
+                await asyncio.wait((task,), timeout=grace_s)
     finally:
         restore()
+
+
+async def _when_all_ended(tasks: tuple[asyncio.Task[None], ...], stopping: asyncio.Event) -> None:
+    if tasks:
+        await asyncio.wait(tasks)
+        stopping.set()
 
 
 def _on_signals(stopping: asyncio.Event) -> Callable[[], None]:
@@ -196,16 +217,15 @@ def _on_signals(stopping: asyncio.Event) -> Callable[[], None]:
     def asked(number: signal.Signals) -> None:
         log.info("process.stopping", signal=number.name)
         stopping.set()
-        loop.remove_signal_handler(number)
+        restore()
+
+    def restore() -> None:
+        for number in caught:
+            loop.remove_signal_handler(number)
 
     try:
         for number in caught:
             loop.add_signal_handler(number, asked, number)
     except (ValueError, RuntimeError):
         return lambda: None  # not in the main thread: the owner of the process handles signals
-
-    def restore() -> None:
-        for number in caught:
-            loop.remove_signal_handler(number)
-
     return restore

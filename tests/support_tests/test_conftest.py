@@ -25,7 +25,7 @@ from kit.blocking import DeviceThread
 from kit.settings import load
 from pydantic import BaseModel
 
-class Empty(BaseModel):
+class Empty(BaseModel, extra="forbid"):
     pass
 
 def read_settings(path):
