@@ -60,7 +60,12 @@ class Exit(IntEnum):
 
 
 cli = typer.Typer(
-    name="fleet-server", help="自助机管理服务器 (fleet server)。", no_args_is_help=True, pretty_exceptions_enable=False
+    name="fleet-server",
+    help="自助机管理服务器 (fleet server)。",
+    epilog="退出码 (exit codes): 0 完成; 1 程序错误; 2 用法错误; 3 设置或安装不完整; 4 输入被拒绝, 未作更改; "
+    "5 数据库或消息代理无法访问; 6 doctor 发现问题。",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 enrolments = typer.Typer(help="登记请求: 仅在网页不可用时使用 (enrolment, for emergencies)。", no_args_is_help=True)
 cli.add_typer(enrolments, name="enrolments")
