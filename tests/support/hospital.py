@@ -5,6 +5,7 @@ Nothing of the product is imported: entry points are started, files and sockets 
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -151,6 +152,15 @@ class Hospital:
             return
         with closing(sqlite3.connect(self.database_url.partition(":///")[2])) as link:
             yield from link.execute(_ROWS).fetchall()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The fields of every event of that name in the store."""
+        query = "SELECT fields FROM telemetry_event WHERE name = "
+        if self.database_url.startswith("postgresql"):
+            with psycopg.connect(self.database_url.replace("+psycopg", "")) as link:
+                return [row[0] for row in link.execute(f"{query}%s", (name,)).fetchall()]
+        with closing(sqlite3.connect(self.database_url.partition(":///")[2])) as link:
+            return [json.loads(row[0]) for row in link.execute(f"{query}?", (name,)).fetchall()]
 
     def write_takes(self, history: Path) -> None:
         """Append what came out to the history of what went in."""
