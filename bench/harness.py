@@ -54,6 +54,16 @@ class Row:
     note: str = ""
 
 
+def say(text: str) -> None:
+    """Show progress, with the load of the machine."""
+    print(f"  {text} (load {os.getloadavg()[0]:.1f})", flush=True)
+
+
+def load_note() -> str:
+    """The load at the end of a measurement, for a row's note."""
+    return f", load {os.getloadavg()[0]:.1f}"
+
+
 def row(name: str, unit: str, ours: float, baseline: float | None, goal: Goal, note: str = "") -> Row:
     """Judge one pair of figures."""
     ratio = ours / baseline if baseline else None
@@ -76,7 +86,7 @@ async def interleave(cases: Mapping[str, Measure], rounds: int = ROUNDS) -> Mapp
         for name, measure in cases.items():
             figure = await measure()
             figures[name].append(figure)
-            print(f"  round {number + 1}/{rounds} {name}: {figure:,.3f} (load {os.getloadavg()[0]:.1f})", flush=True)
+            say(f"round {number + 1}/{rounds} {name}: {figure:,.3f}")
     return {name: statistics.median(values) for name, values in figures.items()}
 
 

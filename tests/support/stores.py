@@ -25,7 +25,17 @@ import pytest
 from support.processes import Child, dying_with_parent
 from support.waiting import wait_until
 
-__all__ = ["STORES", "PostgresServer", "StoreFactory", "database_url", "postgres_server", "stores"]
+__all__ = [
+    "STORES",
+    "PostgresServer",
+    "StoreFactory",
+    "database_url",
+    "find_postgres",
+    "postgres_server",
+    "start_postgres",
+    "stop_postgres",
+    "stores",
+]
 
 STORES = ("sqlite", "postgresql")
 _ALLOW_NONE = "KIOSK_ALLOW_NO_POSTGRES"
@@ -99,8 +109,16 @@ class PostgresServer:
             connection.execute(statement.encode())
 
 
-def start_postgres(binaries: Path) -> PostgresServer:
-    """Make a cluster below the system's temporary directory and start it; root hands it to user postgres."""
+def find_postgres() -> Path:
+    """The binaries, for a bench: nothing replaces them."""
+    return required(_binaries(), {})
+
+
+def start_postgres(binaries: Path, settings: Mapping[str, str] | None = None) -> PostgresServer:
+    """Make a cluster below the system's temporary directory and start it; root hands it to user postgres.
+
+    `settings` are added to those that make tests fast, or replace them.
+    """
     directory = Path(tempfile.mkdtemp(prefix="kiosk-pg-"))
     user = _ACCOUNT if os.getuid() == 0 else None
     if user is not None:
@@ -115,10 +133,10 @@ def start_postgres(binaries: Path) -> PostgresServer:
         cwd=directory,
         timeout=60,
     )
-    settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    options = [part for name, value in {**_SETTINGS, **(settings or {})}.items() for part in ("-c", f"{name}={value}")]
     child = Child(
         name="postgres",
-        argv=[str(binaries / "postgres"), "-D", str(data), "-k", str(directory), *settings],
+        argv=[str(binaries / "postgres"), "-D", str(data), "-k", str(directory), *options],
         log_path=directory.with_suffix(".log"),
         cwd=directory,
         user=user,
