@@ -92,6 +92,7 @@ class KeyTool:
     def __init__(self, store: IdentityStore) -> None:
         self._store = store
         self._thread: DeviceThread | None = None
+        self._child: subprocess.Popen[str] | None = None
 
     async def new_key(self, name: str) -> tuple[str, bytes]:
         """A new pending key; its certificate request and public key.
@@ -102,7 +103,7 @@ class KeyTool:
 
         def work() -> dict[str, Any]:
             place = self._store.make_pending()
-            return _run_keys(("new", "--key", str(place / KEY), "--name", name))
+            return self._run(("new", "--key", str(place / KEY), "--name", name))
 
         answer = await self.call(work)
         try:
@@ -118,7 +119,7 @@ class KeyTool:
         """
         given = json.dumps({"certificate": certificate, "ca": authority})
         key_file = str(self._store.pending / KEY)
-        return json.dumps(await self.call(lambda: _run_keys(("inspect", "--key", key_file), given)))
+        return json.dumps(await self.call(lambda: self._run(("inspect", "--key", key_file), given)))
 
     async def call(self, work: Callable[[], T]) -> T:
         """Do file work off the event loop.
@@ -134,10 +135,36 @@ class KeyTool:
             raise IdentityError(f"identity files: {type(error).__name__}") from error
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and the key program should it be running."""
+        child = self._child
+        if child is not None:
+            child.kill()
         if self._thread is not None:
             self._thread.close(timeout_s=0.0)
             self._thread = None
+
+    def _run(self, arguments: tuple[str, ...], given: str = "") -> dict[str, Any]:
+        """Run the key program, in our thread; its answer.
+
+        Raises:
+            IdentityError: it failed.
+        """
+        command = (sys.executable, "-m", "agent.uplink.keys", *arguments)
+        pipe = subprocess.PIPE
+        try:
+            with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+                self._child = child
+                try:
+                    output, _ = child.communicate(given, timeout=CHILD_TIMEOUT_S)
+                finally:
+                    self._child = None
+                    child.kill()
+            answer = json.loads(output[:_ANSWER_LIMIT_BYTES]) if child.returncode == 0 else None
+        except (subprocess.SubprocessError, ValueError) as error:
+            raise IdentityError(f"the key program failed: {type(error).__name__}") from error
+        if not isinstance(answer, dict):
+            raise IdentityError(f"the key program ended with code {child.returncode}")
+        return answer
 
 
 class Enrolment:
@@ -317,26 +344,3 @@ class Enrolment:
         if facts.not_after - identity.not_after < timedelta(0):
             raise IdentityError("the new certificate ends before the one in use")
         return await self._keys.call(lambda: self._store.install(answer.certificate, answer.ca, facts))
-
-
-def _run_keys(arguments: tuple[str, ...], given: str = "") -> dict[str, Any]:
-    """Run the key program; its answer.
-
-    Raises:
-        IdentityError: it failed.
-    """
-    try:
-        done = subprocess.run(
-            (sys.executable, "-m", "agent.uplink.keys", *arguments),
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=CHILD_TIMEOUT_S,
-            check=True,
-        )
-        answer = json.loads(done.stdout[:_ANSWER_LIMIT_BYTES])
-    except (subprocess.SubprocessError, ValueError) as error:
-        raise IdentityError(f"the key program failed: {type(error).__name__}") from error
-    if not isinstance(answer, dict):
-        raise IdentityError("the key program gave no answer")
-    return answer

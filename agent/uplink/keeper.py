@@ -126,6 +126,31 @@ class Keeper:
             raise SpoolUnusable(f"{self._name} does not answer") from error
 
 
+class Claim:
+    """Settles between two threads whether a write has begun; a caller that is cancelled keeps what has not."""
+
+    def __init__(self) -> None:
+        self._tokens = [True]
+        self._has_begun = False
+
+    def begin(self) -> None:
+        """Called in the thread that writes, once per try.
+
+        Raises:
+            SpoolUnusable: the write was called off.
+        """
+        if not self._has_begun and not self.revoke():
+            raise SpoolUnusable("called off")
+        self._has_begun = True
+
+    def revoke(self) -> bool:
+        """Take the only token; popping a list is atomic. Whether it was still there."""
+        try:
+            return self._tokens.pop()
+        except IndexError:
+            return False
+
+
 def _close_dirty(spool: Spool) -> None:
     try:
         spool.close(is_clean=False)

@@ -19,7 +19,7 @@ from agent.errors import OutboxBusy
 from agent.settings import OutboxSettings
 from agent.uplink import retention, rows, salvage
 from agent.uplink.ballast import Ballast, DiskProbe, disk_space
-from agent.uplink.keeper import Keeper
+from agent.uplink.keeper import Claim, Keeper
 from agent.uplink.spool import AlarmEdge, Chunk, Spool, create
 from agent.uplink.spool_file import P0, P1, P2, SpoolBusy, SpoolCorrupt, SpoolError, SpoolFull, SpoolUnusable, State
 from kit.clock import Clock, ServerTime, ulid
@@ -101,6 +101,7 @@ class Outbox:
         self._memory = Keeper("outbox-memory", self._open_memory)
         self._memory_sent = 0
         self._buffer: list[rows.Draft] = []
+        self._writing: Sequence[rows.Draft] = ()
         self._unstored = [0, 0, 0]
         self._kept_base_ms = 0
         self._kept_from_s = clock.monotonic()
@@ -142,7 +143,7 @@ class Outbox:
             if state is not None:
                 counts = [have + more for have, more in zip(counts, state.rows, strict=True)]
                 size += state.bytes
-        for item in self._buffer:
+        for item in (*self._buffer, *self._writing):
             counts[item.class_no] += 1
         oldest = self._disk.oldest_kept_ms
         age_s = 0.0 if oldest is None else max(0.0, (self.kept_ms() - oldest) / 1_000)
@@ -319,13 +320,25 @@ class Outbox:
             drafts.append(item)
         if not drafts:
             return None
-        durable = item is not None
+        claim = Claim()
+        self._writing = drafts
+
+        def work(spool: Spool) -> int:
+            claim.begin()
+            return spool.append(drafts, durable=any(one.class_no == P0 for one in drafts), alarm=alarm)
+
         try:
-            seq = await self._on_disk(lambda spool: spool.append(drafts, durable=durable, alarm=alarm))
+            seq = await self._on_disk(work)
+        except asyncio.CancelledError:
+            if claim.revoke():
+                self._buffer[:0] = drafts
+            raise
         except SpoolError as error:
             self._note_disk(error)
             await self._keep_in_memory(drafts)
             seq = None
+        finally:
+            self._writing = ()
         self.changed.set()
         return seq
 

@@ -97,7 +97,7 @@ class Spool:
         if self.oldest_kept_ms is None and drafts:
             self.oldest_kept_ms = drafts[0].kept_ms
         if promised != state.promised_seq:
-            self._write_guard()
+            self._write_guard(after)
         return after.last_seq
 
     def read(self, after: int, through: int, *, limit: int, max_bytes: int) -> Chunk:
@@ -218,14 +218,17 @@ class Spool:
         away = replace(away, dropped=(lost[0], lost[1], lost[2]))
         promised = max(self.state.promised_seq, away.last_seq + len(drafts))
         table, after = self._number([item for item, _ in drafts], away)
-        if promised != self.state.promised_seq:
+        is_promise = promised != self.state.promised_seq
+        if is_promise:
             promised += BLOCK
-        with self._commit(replace(after, promised_seq=promised), durable=promised != self.state.promised_seq):
+        with self._commit(replace(after, promised_seq=promised), durable=is_promise):
             for first, last in ranges:
                 self._db.execute("DELETE FROM record WHERE seq BETWEEN ? AND ?", (first, last))
                 self.mark_void(first, last)
             tiered = [(*row[:2], tier, *row[2:]) for row, (_, tier) in zip(table, drafts, strict=True)]
             self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)", tiered)
+        if is_promise:
+            self._write_guard(self.state)
         self._find_oldest()
 
     def skip(self, through: int) -> None:
@@ -288,9 +291,10 @@ class Spool:
         """
         try:
             if is_clean:
-                with self._commit(replace(self.state, promised_seq=self.state.last_seq), durable=True):
-                    pass
-                self._write_guard()
+                after = replace(self.state, promised_seq=self.state.last_seq)
+                if self._write_guard(after):  # first: a guard that promises more than the file means an older copy
+                    with self._commit(after, durable=True):
+                        pass
         finally:
             with suppress(sqlite3.Error):
                 self._db.close()
@@ -393,11 +397,15 @@ class Spool:
             found = self._db.execute("SELECT kept_ms FROM record ORDER BY seq LIMIT 1").fetchone()
         self.oldest_kept_ms = None if found is None else int(found[0])
 
-    def _write_guard(self) -> None:
-        """Repeat the promise beside the database; a failure only means that an old copy is noticed less surely."""
-        if self._directory is not None:
-            with suppress(OSError):
-                write_guard(self._directory, self.state)
+    def _write_guard(self, state: State) -> bool:
+        """Repeat a promise beside the database; without it an old copy is noticed less surely. Whether it is there."""
+        if self._directory is None:
+            return True
+        try:
+            write_guard(self._directory, state)
+        except OSError:
+            return False
+        return True
 
 
 def alarm_crc(seed: int, alarm: AlarmEdge) -> int:

@@ -11,6 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 _TLS_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
+class _TidySocket(ssl.SSLSocket):
+    """Closed when its handshake fails; paho would leave that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
+        """As the standard library's."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 class MqttSettings(BaseModel):
     """Connection settings; without `tls` only for benches and tests on loopback."""
 
@@ -45,6 +57,7 @@ class MqttSettings(BaseModel):
             OSError: a file cannot be read or holds no certificate or key; the text names it.
         """
         context = _trusting(self.ca_file)
+        context.sslsocket_class = _TidySocket
         context.minimum_version = _TLS_VERSIONS[self.tls_minimum]
         if self.cert_file is not None and self.key_file is not None:
             _show(context, self.cert_file, self.key_file)
