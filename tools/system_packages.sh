@@ -14,6 +14,7 @@ TEST_PACKAGES=(
   fonts-noto-cjk   # Chinese text in the browser
   strace           # crash sweep over durable system calls
   iproute2 procps util-linux
+  systemd          # systemd-analyze judges the units; nothing is started
   gcc libc6-dev    # the wall-clock shim of the fault tools
 )
 APT=(apt-get -o DPkg::Lock::Timeout=400 -o Acquire::Retries=3)
