@@ -43,6 +43,8 @@ TAKEN_OVER = 0x8E
 TAKEOVERS_LIMIT = 3
 SHORT_SESSIONS_LIMIT = 6
 SHORT_S = 30.0
+FAILED_ATTEMPTS_LIMIT = 3
+"""After so many attempts in vain it is the broker that comes and goes, not a rival."""
 TAKEOVERS_WITHIN_S = 600.0
 JUMP_S = 5.0
 _SERVER_STATE_LIMIT_BYTES = 4_096
@@ -112,7 +114,7 @@ class Session:
         self._has_presence = False
         self._takeovers: deque[float] = deque(maxlen=50)
         self._short: deque[float] = deque(maxlen=50)
-        self._is_trying = False
+        self._attempts = 0
         self._since_s = 0.0
         self._stopping = asyncio.Event()
         self._stop_reason = PresenceReason.SHUTDOWN
@@ -235,9 +237,9 @@ class Session:
 
     def _will(self) -> Will:
         """Asked before each attempt: the attempt gets its number here."""
-        if self._is_trying:
+        self._attempts += 1
+        if self._attempts > FAILED_ATTEMPTS_LIMIT:
             self._short.clear()
-        self._is_trying = True
         self.number = self._parts.numbers.take()
         payload = encode(self._presence(PresenceReason.CONNECTION_LOST, online=False))
         return Will(topic(self.kid, Channel.PRESENCE), payload, delay_s=self._settings.will_delay_s)
@@ -245,7 +247,7 @@ class Session:
     async def _announce(self) -> None:
         """Presence, birth, and what we know."""
         parts = self._parts
-        self._is_trying = False
+        self._attempts = 0
         self._since_s = parts.clock.monotonic()
         if self._stopping.is_set():
             return

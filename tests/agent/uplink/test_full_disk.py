@@ -21,6 +21,7 @@ KIB = 1_024
 SETTINGS = OutboxSettings(
     ballast_bytes=1_024 * KIB, group_rows=20, reserve_free_percent=0.0, memory_rows=50, cap_bytes=64 * 1_024 * KIB
 )
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -28,6 +29,7 @@ from support.uplink_server import UplinkServer
 from wire.uplink import EventRecord, RecordClass
 
 T = TypeVar("T")
+MEMORY = Path("/dev/shm")
 TOPIC = "kiosk/v1/kiosk-001/up/log"
 SETTINGS = UplinkSettings(batch_records=5, window_batches=2, backfill_per_s=50.0)
 
@@ -38,7 +40,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.directory = Path(tempfile.mkdtemp(prefix="kiosk-model-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="kiosk-model-", dir=MEMORY if MEMORY.is_dir() else None))
         self.clock = ManualClock()
         self.server = UplinkServer()
         self.answers: list[bytes] = []
@@ -182,4 +184,4 @@ OutboxMachine.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-TestOutboxModel = OutboxMachine.TestCase
+TestOutboxModel = pytest.mark.timeout(120)(OutboxMachine.TestCase)

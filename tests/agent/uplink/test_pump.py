@@ -20,6 +20,7 @@ from wire.uplink import EventRecord, Receipt, RecordClass
 
 TOPIC = "kiosk/v1/kiosk-001/up/log"
 SETTINGS = UplinkSettings(batch_records=10, window_batches=2, backfill_per_s=20.0)
+pytestmark = pytest.mark.timeout(60)
 
 
 @dataclass(slots=True)
