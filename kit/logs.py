@@ -171,9 +171,14 @@ def configure(
         stream: standard error by default.
         json: one JSON object a line; otherwise lines for people.
         secret_keys: more keys whose values are never shown, see `redactor`.
+
+    Raises:
+        ValueError: no such level.
     """
     out = stream if stream is not None else sys.stderr
-    number = logging.getLevelNamesMapping()[level.upper()]
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"no such log level: {level}")
     shared: list[Callable[..., Any]] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -12,7 +12,8 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
@@ -74,8 +75,8 @@ def load(
 ) -> M:
     """Read settings: defaults of the model, then the file, then `PREFIX_SECTION__KEY` variables.
 
-    A file that is None or does not exist counts as empty. A variable's text is parsed as TOML where that
-    works (`true`, `5`, `["a"]`) and taken as it is otherwise.
+    A file that is None or does not exist counts as empty. A variable that holds a list or a section
+    is written as in TOML (`["a", "b"]`, `{port = 5}`), every other one as plain text.
 
     Raises:
         SettingsError: unreadable or not TOML, unknown key, wrong value; names every one of them.
@@ -89,6 +90,8 @@ def load(
     for name, text in sorted(found.items()):
         if name.startswith(prefix) and name != prefix:
             keys = name[len(prefix) :].lower().split(_SEPARATOR)
+            if "" in keys:
+                raise SettingsError(f"{name}: not the name of a setting")
             _put(document, keys, _parse(text, model, keys), name)
             origins[".".join(keys)] = name
     try:
@@ -134,8 +137,8 @@ def _read_file(file: Path | None) -> dict[str, Any]:
 
 
 def _parse(text: str, model: type[BaseModel], keys: list[str]) -> object:
-    """The value of a variable; where the model wants text, nothing is parsed."""
-    if _wants_text(model, keys):
+    """The value of a variable: lists and sections are TOML, everything else pydantic reads from the text."""
+    if not text.lstrip().startswith(("[", "{")) or _wants_text(_annotation(model, keys)):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -143,14 +146,20 @@ def _parse(text: str, model: type[BaseModel], keys: list[str]) -> object:
         return text
 
 
-def _wants_text(model: type[BaseModel], keys: list[str]) -> bool:
+def _annotation(model: type[BaseModel], keys: list[str]) -> Any:  # noqa: ANN401 - any annotation there is
     annotation: Any = model
     for key in keys:
-        fields = getattr(annotation, "model_fields", None)
-        if fields is None or key not in fields:
-            return False
+        fields = getattr(annotation, "model_fields", {})
+        if key not in fields:
+            return None
         annotation = fields[key].annotation
-    return annotation is str or str in get_args(annotation)
+    return annotation
+
+
+def _wants_text(annotation: Any) -> bool:  # noqa: ANN401 - the same
+    if get_origin(annotation) in {Union, UnionType, Annotated}:
+        return any(_wants_text(part) for part in get_args(annotation))
+    return annotation is str
 
 
 def _put(document: dict[str, Any], keys: list[str], value: object, name: str) -> None:
@@ -165,7 +174,7 @@ def _put(document: dict[str, Any], keys: list[str], value: object, name: str) ->
 def _explain(item: ErrorDetails, file: Path | None, origins: Mapping[str, str]) -> str:
     dotted = ".".join(str(part) for part in item["loc"])
     origin = next(
-        (name for key, name in origins.items() if dotted == key or dotted.startswith(f"{key}.")),
+        (name for key, name in origins.items() if f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.")),
         None,
     )
     where = origin if origin is not None else f"{file if file is not None else 'settings'}: {dotted}"
