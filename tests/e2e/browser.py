@@ -36,6 +36,16 @@ class Watched:
             self.complaints.append(message.text)
 
 
+@dataclass(frozen=True)
+class Visit:
+    """A person's window and preferences."""
+
+    width: int = 1440
+    height: int = 900
+    language: str = "zh-CN"
+    scheme: str = "light"
+
+
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     """Start the browser."""
@@ -48,16 +58,15 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def visit(
-    browser: Browser, *, width: int = 1440, height: int = 900, language: str = "zh-CN", scheme: str = "light"
-) -> AsyncIterator[Watched]:
-    """Open an empty page as a person with a language and a colour scheme of their choice."""
+async def visit(browser: Browser, visit_as: Visit | None = None) -> AsyncIterator[Watched]:
+    """Open an empty page."""
+    how = visit_as or Visit()
     context: BrowserContext = await browser.new_context(
-        viewport={"width": width, "height": height}, timezone_id="Asia/Shanghai", locale=language
+        viewport={"width": how.width, "height": how.height}, timezone_id="Asia/Shanghai", locale=how.language
     )
     await context.add_init_script(
-        f"localStorage.getItem('language') ?? localStorage.setItem('language', '{language}');"
-        f"localStorage.getItem('scheme') ?? localStorage.setItem('scheme', '{scheme}')"
+        f"localStorage.getItem('language') ?? localStorage.setItem('language', '{how.language}');"
+        f"localStorage.getItem('scheme') ?? localStorage.setItem('scheme', '{how.scheme}')"
     )
     page = await context.new_page()
     watched = Watched(page)

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e import mock_server
-from e2e.browser import chromium, visit
+from e2e.browser import Visit, chromium, visit
 from e2e.serving import DIST, serving
 from e2e.signing_in import sign_in
 from playwright.async_api import Browser, Page
@@ -42,7 +42,7 @@ async def _look(
 ) -> None:
     language, scheme = look
     suffix = f"{language}-{scheme}"
-    async with visit(browser, language=language, scheme=scheme) as watched:
+    async with visit(browser, Visit(language=language, scheme=scheme)) as watched:
         page = watched.page
         await page.goto(f"{url}/sign-in")
         await _shoot(page, directory / f"sign-in-{suffix}.png")

@@ -7,6 +7,8 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from pydantic import JsonValue
+
 from fleet_server.alerts.model import AlarmOrigin, AlarmView
 from fleet_server.presence.model import ComponentsView, ComponentView, PresenceSpan, PresenceTimeline
 from fleet_server.registry.model import (
@@ -184,17 +186,18 @@ class Hospital:
         for number in range(60):
             at -= timedelta(minutes=rng.uniform(1, 90))
             kind, component, name = rng.choice(names)
-            fields: dict[str, object] = {"edge": "raise", "severity": "major"} if kind == "alarm" else {"count": number}
+            body: dict[str, JsonValue] = {"edge": "raise"} if kind == "alarm" else {"count": number}
             events.append(
                 EventView(
-                    id=number + 1,
+                    id=f"1.{60 - number}",
                     kind=kind,
                     component=component,
                     name=name,
                     at=at,
+                    kiosk_at=at,
                     received_at=at + timedelta(seconds=1),
                     hist=rng.random() < 0.1,
-                    fields=fields,
+                    body=body,
                     record_class="p0" if kind == "alarm" else "p1",
                 )
             )

@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from e2e import mock_hospital
 from e2e.mock_live import MockLive
 
@@ -52,10 +53,13 @@ COOKIE = "session"
 
 
 class Staff:
-    """The only user."""
+    """The only user; a test may give other roles before the sign-in."""
 
     id = USERNAME
-    permissions = permissions_of([Role.LEAD])
+
+    def __init__(self, roles: list[Role]) -> None:
+        self.roles = roles
+        self.permissions = permissions_of(roles)
 
 
 class MockServer:
@@ -65,12 +69,13 @@ class MockServer:
         self.hospital = mock_hospital.make(count, now=(clock or SystemClock()).utc())
         self.live = MockLive(self.hospital)
         self.sessions: set[str] = set()
+        self.staff = Staff([Role.LEAD])
         self.is_failing = False
         """Every API request is answered 503."""
         self.has_admin = True
         api = Api("fleet", "1", [self._auth(), self._kiosks(), self._history(), self._enrolments()], self._hooks())
         self.openapi = api.openapi
-        app = web.Application(middlewares=[self._failures])
+        app = web.Application(middlewares=[self._failures()])
         api.mount(app)
         if dist is not None:
             static_site(app, dist)
@@ -79,15 +84,18 @@ class MockServer:
 
     def _hooks(self) -> Hooks[Staff]:
         async def authenticate(request: web.Request) -> Staff | None:
-            return Staff() if request.cookies.get(COOKIE) in self.sessions else None
+            return self.staff if request.cookies.get(COOKIE) in self.sessions else None
 
         return Hooks(authenticate=authenticate)
 
-    @web.middleware
-    async def _failures(self, request: web.Request, handler: web.RequestHandler) -> web.StreamResponse:
-        if self.is_failing and request.path.startswith("/api/"):
-            raise web.HTTPServiceUnavailable
-        return await handler(request)  # type: ignore[operator]  # aiohttp's own handler type is no callable
+    def _failures(self) -> Middleware:
+        @web.middleware
+        async def failing(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if self.is_failing and request.path.startswith("/api/"):
+                raise web.HTTPServiceUnavailable
+            return await handler(request)
+
+        return failing
 
     def _auth(self) -> Routes:
         routes = Routes("auth")
@@ -125,8 +133,8 @@ class MockServer:
         return Me(
             username=USERNAME,
             display_name="陈伟",
-            roles=[Role.LEAD],
-            permissions=sorted(Staff.permissions),
+            roles=self.staff.roles,
+            permissions=sorted(self.staff.permissions),
             language="zh-CN",
         )
 
@@ -206,9 +214,9 @@ class MockServer:
         async def events(call: Call[Staff], kid: str, query: EventQuery) -> Page[EventView]:
             self._kiosk(kid)
             found = [event for event in self.hospital.events(kid) if query.kind in {None, event.kind}]
-            start = query.cursor or 0
+            start = int((query.cursor or "0.0").partition(".")[2])
             end = start + query.limit
-            return Page(items=found[start:end], total=len(found), next=str(end) if end < len(found) else None)
+            return Page(items=found[start:end], total=len(found), next=f"0.{end}" if end < len(found) else None)
 
         @routes.get("/api/v1/kiosks/{kid}/components", permission=Permission.KIOSKS_READ, summary="Components")
         async def components(call: Call[Staff], kid: str) -> ComponentsView:

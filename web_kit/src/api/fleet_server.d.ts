@@ -11,8 +11,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Alarms */
-        get: operations["history.alarms"];
+        /** Alarms, the newest first */
+        get: operations["alarms.alarms"];
         put?: never;
         post?: never;
         delete?: never;
@@ -28,8 +28,76 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Areas and floors */
+        /** Areas and floors that have kiosks */
         get: operations["kiosks.areas"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take over an asset list, or only check it */
+        post: operations["kiosks.import_assets"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The audit trail, newest first */
+        get: operations["audit.audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The audit trail as CSV */
+        get: operations["audit.audit_csv"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/chain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Verify the whole trail */
+        get: operations["audit.chain"];
         put?: never;
         post?: never;
         delete?: never;
@@ -47,7 +115,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make the first administrator */
+        /** The first administrator, by one-time token */
         post: operations["auth.first_admin"];
         delete?: never;
         options?: never;
@@ -64,7 +132,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign in */
+        /** Open a session */
         post: operations["auth.login"];
         delete?: never;
         options?: never;
@@ -81,7 +149,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign out */
+        /** End the session */
         post: operations["auth.logout"];
         delete?: never;
         options?: never;
@@ -96,10 +164,27 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who am I */
+        /** Who is signed in */
         get: operations["auth.me"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A new password; ends all own sessions */
+        post: operations["auth.password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -113,7 +198,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Requests for an identity */
+        /** Machines that ask for an identity */
         get: operations["enrolments.enrolments"];
         put?: never;
         post?: never;
@@ -132,7 +217,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Confirm */
+        /** Give the machine with this code on its screen the identity of an asset */
         post: operations["enrolments.confirm"];
         delete?: never;
         options?: never;
@@ -149,8 +234,25 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Refuse */
+        /** Turn a request down */
         post: operations["enrolments.refuse"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether this process serves */
+        get: operations["health.health"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -164,7 +266,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Kiosks */
+        /** The fleet, filtered, page by page */
         get: operations["kiosks.kiosks"];
         put?: never;
         post?: never;
@@ -181,7 +283,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One kiosk */
+        /** One kiosk, whole */
         get: operations["kiosks.kiosk"];
         put?: never;
         post?: never;
@@ -198,8 +300,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Components */
-        get: operations["history.components"];
+        /** What the kiosk is made of */
+        get: operations["presence.components"];
         put?: never;
         post?: never;
         delete?: never;
@@ -216,7 +318,7 @@ export interface paths {
             cookie?: never;
         };
         /** Events, newest first */
-        get: operations["history.events"];
+        get: operations["telemetry.events"];
         put?: never;
         post?: never;
         delete?: never;
@@ -232,8 +334,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Presence over time */
-        get: operations["history.presence"];
+        /** States over a span */
+        get: operations["presence.presence"];
         put?: never;
         post?: never;
         delete?: never;
@@ -251,8 +353,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Quarantine */
-        post: operations["kiosks.quarantine"];
+        /** Stop listening to a kiosk */
+        post: operations["kiosk_states.quarantine"];
         delete?: never;
         options?: never;
         head?: never;
@@ -268,8 +370,25 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** End a quarantine */
-        post: operations["kiosks.release"];
+        /** End the quarantine */
+        post: operations["kiosk_states.release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kiosks/{kid}/retire": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take it out of the fleet for ever */
+        post: operations["kiosk_states.retire"];
         delete?: never;
         options?: never;
         head?: never;
@@ -285,8 +404,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Revoke a kiosk */
-        post: operations["kiosks.revoke"];
+        /** Take the identity away and cut it off */
+        post: operations["kiosk_states.revoke"];
         delete?: never;
         options?: never;
         head?: never;
@@ -300,8 +419,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Telemetry over time */
-        get: operations["history.telemetry"];
+        /** Metrics over a span, down-sampled */
+        get: operations["telemetry.telemetry"];
         put?: never;
         post?: never;
         delete?: never;
@@ -310,21 +429,108 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/live": {
+    "/api/v1/sessions": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Live rows */
-        get: operations["kiosks.live"];
+        /** Who is signed in where */
+        get: operations["sessions.sessions"];
         put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{identifier}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End a session */
+        delete: operations["sessions.revoke_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Own API tokens */
+        get: operations["tokens.tokens"];
+        put?: never;
+        /** A new API token */
+        post: operations["tokens.add_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{identifier}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Withdraw an API token */
+        delete: operations["tokens.drop_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All accounts */
+        get: operations["users.users"];
+        put?: never;
+        /** A new account */
+        post: operations["users.add_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{username}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Change an account */
+        patch: operations["users.patch_user"];
         trace?: never;
     };
 }
@@ -401,6 +607,76 @@ export interface components {
             kiosks: number;
         };
         /**
+         * AssetProblem
+         * @description One mistake of a CSV file; `line` counts as an editor does.
+         */
+        AssetProblem: {
+            /** Column */
+            column: string | null;
+            /** Line */
+            line: number;
+            /** Message */
+            message: string;
+        };
+        /**
+         * AssetReport
+         * @description What an import did, or would do; with errors nothing was changed.
+         */
+        AssetReport: {
+            /** Created */
+            created: number;
+            /** Dry Run */
+            dry_run: boolean;
+            /** Errors */
+            errors: components["schemas"]["AssetProblem"][];
+            /** Unchanged */
+            unchanged: number;
+            /** Updated */
+            updated: number;
+        };
+        /**
+         * AssetUpload
+         * @description A CSV file as text.
+         */
+        AssetUpload: {
+            /** Csv */
+            csv: string;
+            /**
+             * Dry Run
+             * @default false
+             */
+            dry_run: boolean;
+        };
+        /**
+         * AuditView
+         * @description One line of the audit trail.
+         */
+        AuditView: {
+            /** Action */
+            action: string;
+            /** Actor */
+            actor: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Chain */
+            chain: string;
+            /** Fields */
+            fields: {
+                [key: string]: boolean | number | string | null;
+            };
+            /** No */
+            no: number;
+            /** Outcome */
+            outcome: string;
+            /** Source */
+            source: string | null;
+            /** Target */
+            target: string | null;
+        };
+        /**
          * CertificateState
          * @description Whether a certificate opens doors.
          * @enum {string}
@@ -437,6 +713,22 @@ export interface components {
             /** Serial */
             serial: string;
             state: components["schemas"]["CertificateState"];
+        };
+        /**
+         * ChainView
+         * @description Whether the audit trail is whole.
+         */
+        ChainView: {
+            /** First Bad No */
+            first_bad_no: number | null;
+            /** Head Chain */
+            head_chain: string;
+            /** Head No */
+            head_no: number;
+            /** Is Whole */
+            is_whole: boolean;
+            /** Reason */
+            reason: string | null;
         };
         /**
          * ComponentsView
@@ -558,18 +850,23 @@ export interface components {
              * Format: date-time
              */
             at: string;
+            /** Body */
+            body: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
             /** Component */
             component: string;
-            /** Fields */
-            fields: {
-                [key: string]: unknown;
-            };
             /** Hist */
             hist: boolean;
             /** Id */
-            id: number;
+            id: string;
             /** Kind */
             kind: string;
+            /**
+             * Kiosk At
+             * Format: date-time
+             */
+            kiosk_at: string;
             /** Name */
             name: string;
             /**
@@ -595,6 +892,18 @@ export interface components {
             username: string;
         };
         /**
+         * Role
+         * @description What a process of the fleet server does; any number of processes may share a role.
+         * @enum {string}
+         */
+        fleet_server__settings__Role: "ingest" | "api" | "duties";
+        /**
+         * Role
+         * @description What a person is to the fleet.
+         * @enum {string}
+         */
+        fleet_server__staff__permissions__Role: "engineer" | "lead" | "system_admin" | "security_admin" | "auditor" | "viewer";
+        /**
          * FloorView
          * @description One floor of an area.
          */
@@ -604,6 +913,19 @@ export interface components {
             /** Kiosks */
             kiosks: number;
         };
+        /**
+         * Health
+         * @description Whether this process serves; nothing about the fleet.
+         */
+        Health: {
+            /** Roles */
+            roles: components["schemas"]["fleet_server__settings__Role"][];
+            /** Status */
+            status: string;
+            /** Version */
+            version: string;
+        };
+        JsonValue: unknown;
         /**
          * KioskDetail
          * @description One kiosk, whole.
@@ -807,7 +1129,7 @@ export interface components {
             /** Permissions */
             permissions: string[];
             /** Roles */
-            roles: components["schemas"]["Role"][];
+            roles: components["schemas"]["fleet_server__staff__permissions__Role"][];
             /** Username */
             username: string;
         };
@@ -815,6 +1137,18 @@ export interface components {
         Page_AlarmView_: {
             /** Items */
             items: components["schemas"]["AlarmView"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
+        /** Page[AuditView] */
+        Page_AuditView_: {
+            /** Items */
+            items: components["schemas"]["AuditView"][];
             /**
              * Next
              * @default null
@@ -859,9 +1193,55 @@ export interface components {
             /** Total */
             total: number;
         };
+        /** Page[SessionView] */
+        Page_SessionView_: {
+            /** Items */
+            items: components["schemas"]["SessionView"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
+        /** Page[TokenView] */
+        Page_TokenView_: {
+            /** Items */
+            items: components["schemas"]["TokenView"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
+        /** Page[UserView] */
+        Page_UserView_: {
+            /** Items */
+            items: components["schemas"]["UserView"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
+        /**
+         * PasswordForm
+         * @description A new password, proved by the old one.
+         */
+        PasswordForm: {
+            /** Current */
+            current: string;
+            /** New */
+            new: string;
+        };
         /**
          * Point
-         * @description One bucket.
+         * @description One bucket; `at` is its middle.
          */
         Point: {
             /**
@@ -945,7 +1325,7 @@ export interface components {
          * @description What a person is to the fleet.
          * @enum {string}
          */
-        Role: "engineer" | "lead" | "system_admin" | "security_admin" | "auditor" | "viewer";
+        "Role-Input": "engineer" | "lead" | "system_admin" | "security_admin" | "auditor" | "viewer";
         /**
          * Series
          * @description One metric over time.
@@ -957,6 +1337,30 @@ export interface components {
             points: components["schemas"]["Point"][];
             /** Unit */
             unit: string;
+        };
+        /**
+         * SessionView
+         * @description A session; `is_own` is the caller's.
+         */
+        SessionView: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Id */
+            id: string;
+            /** Is Own */
+            is_own: boolean;
+            /**
+             * Last Used At
+             * Format: date-time
+             */
+            last_used_at: string;
+            /** Source */
+            source: string;
+            /** Username */
+            username: string;
         };
         /**
          * Severity
@@ -985,6 +1389,70 @@ export interface components {
             until: string;
         };
         /**
+         * TokenCreated
+         * @description A new API token, its secret shown once.
+         */
+        TokenCreated: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Permissions */
+            permissions: string[];
+            /** Token */
+            token: string;
+        };
+        /**
+         * TokenForm
+         * @description A new API token.
+         */
+        TokenForm: {
+            /**
+             * Days
+             * @default 90
+             */
+            days: number;
+            /** Name */
+            name: string;
+            /**
+             * Permissions
+             * @default null
+             */
+            permissions: string[] | null;
+        };
+        /**
+         * TokenView
+         * @description An API token without its secret.
+         */
+        TokenView: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Permissions */
+            permissions: string[];
+        };
+        /**
          * TotpSetup
          * @description Shown once: what an authenticator app needs.
          */
@@ -993,6 +1461,118 @@ export interface components {
             totp_secret: string;
             /** Totp Uri */
             totp_uri: string;
+        };
+        /**
+         * UserCreated
+         * @description A new account with its second factor, shown once.
+         */
+        UserCreated: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Display Name */
+            display_name: string;
+            /** Is Active */
+            is_active: boolean;
+            /**
+             * Language
+             * @enum {string}
+             */
+            language: "zh-CN" | "en";
+            /** Locked Until */
+            locked_until: string | null;
+            /**
+             * Password Changed At
+             * Format: date-time
+             */
+            password_changed_at: string;
+            /** Roles */
+            roles: components["schemas"]["fleet_server__staff__permissions__Role"][];
+            /** Totp Secret */
+            totp_secret: string;
+            /** Totp Uri */
+            totp_uri: string;
+            /** Username */
+            username: string;
+        };
+        /**
+         * UserForm
+         * @description A new account.
+         */
+        UserForm: {
+            /** Display Name */
+            display_name: string;
+            /**
+             * Language
+             * @default zh-CN
+             * @enum {string}
+             */
+            language: "zh-CN" | "en";
+            /** Password */
+            password: string;
+            /** Roles */
+            roles: components["schemas"]["Role-Input"][];
+            /** Username */
+            username: string;
+        };
+        /**
+         * UserPatch
+         * @description What may be changed of an account by its administrator.
+         */
+        UserPatch: {
+            /**
+             * Display Name
+             * @default null
+             */
+            display_name: string | null;
+            /**
+             * Is Active
+             * @default null
+             */
+            is_active: boolean | null;
+            /**
+             * Roles
+             * @default null
+             */
+            roles: components["schemas"]["Role-Input"][] | null;
+            /**
+             * Unlock
+             * @default false
+             */
+            unlock: boolean;
+        };
+        /**
+         * UserView
+         * @description An account as its administrator sees it.
+         */
+        UserView: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Display Name */
+            display_name: string;
+            /** Is Active */
+            is_active: boolean;
+            /**
+             * Language
+             * @enum {string}
+             */
+            language: "zh-CN" | "en";
+            /** Locked Until */
+            locked_until: string | null;
+            /**
+             * Password Changed At
+             * Format: date-time
+             */
+            password_changed_at: string;
+            /** Roles */
+            roles: components["schemas"]["fleet_server__staff__permissions__Role"][];
+            /** Username */
+            username: string;
         };
     };
     responses: {
@@ -1015,8 +1595,13 @@ export type SchemaActivity = components['schemas']['Activity'];
 export type SchemaAlarmOrigin = components['schemas']['AlarmOrigin'];
 export type SchemaAlarmView = components['schemas']['AlarmView'];
 export type SchemaAreaView = components['schemas']['AreaView'];
+export type SchemaAssetProblem = components['schemas']['AssetProblem'];
+export type SchemaAssetReport = components['schemas']['AssetReport'];
+export type SchemaAssetUpload = components['schemas']['AssetUpload'];
+export type SchemaAuditView = components['schemas']['AuditView'];
 export type SchemaCertificateState = components['schemas']['CertificateState'];
 export type SchemaCertificateView = components['schemas']['CertificateView'];
+export type SchemaChainView = components['schemas']['ChainView'];
 export type SchemaComponentsView = components['schemas']['ComponentsView'];
 export type SchemaComponentView = components['schemas']['ComponentView'];
 export type SchemaConfirmation = components['schemas']['Confirmation'];
@@ -1024,16 +1609,25 @@ export type SchemaEnrolmentState = components['schemas']['EnrolmentState'];
 export type SchemaEnrolmentView = components['schemas']['EnrolmentView'];
 export type SchemaEventView = components['schemas']['EventView'];
 export type SchemaFirstAdminForm = components['schemas']['FirstAdminForm'];
+export type SchemaFleetServerSettingsRole = components['schemas']['fleet_server__settings__Role'];
+export type SchemaFleetServerStaffPermissionsRole = components['schemas']['fleet_server__staff__permissions__Role'];
 export type SchemaFloorView = components['schemas']['FloorView'];
+export type SchemaHealth = components['schemas']['Health'];
+export type SchemaJsonValue = components['schemas']['JsonValue'];
 export type SchemaKioskDetail = components['schemas']['KioskDetail'];
 export type SchemaKioskState = components['schemas']['KioskState'];
 export type SchemaKioskView = components['schemas']['KioskView'];
 export type SchemaLoginForm = components['schemas']['LoginForm'];
 export type SchemaMe = components['schemas']['Me'];
 export type SchemaPageAlarmView = components['schemas']['Page_AlarmView_'];
+export type SchemaPageAuditView = components['schemas']['Page_AuditView_'];
 export type SchemaPageEnrolmentView = components['schemas']['Page_EnrolmentView_'];
 export type SchemaPageEventView = components['schemas']['Page_EventView_'];
 export type SchemaPageKioskView = components['schemas']['Page_KioskView_'];
+export type SchemaPageSessionView = components['schemas']['Page_SessionView_'];
+export type SchemaPageTokenView = components['schemas']['Page_TokenView_'];
+export type SchemaPageUserView = components['schemas']['Page_UserView_'];
+export type SchemaPasswordForm = components['schemas']['PasswordForm'];
 export type SchemaPoint = components['schemas']['Point'];
 export type SchemaPresenceSpan = components['schemas']['PresenceSpan'];
 export type SchemaPresenceState = components['schemas']['PresenceState'];
@@ -1041,15 +1635,23 @@ export type SchemaPresenceTimeline = components['schemas']['PresenceTimeline'];
 export type SchemaProblem = components['schemas']['Problem'];
 export type SchemaQuarantineReason = components['schemas']['QuarantineReason'];
 export type SchemaReasoned = components['schemas']['Reasoned'];
-export type SchemaRole = components['schemas']['Role'];
+export type SchemaRoleInput = components['schemas']['Role-Input'];
 export type SchemaSeries = components['schemas']['Series'];
+export type SchemaSessionView = components['schemas']['SessionView'];
 export type SchemaSeverity = components['schemas']['Severity'];
 export type SchemaTelemetryView = components['schemas']['TelemetryView'];
+export type SchemaTokenCreated = components['schemas']['TokenCreated'];
+export type SchemaTokenForm = components['schemas']['TokenForm'];
+export type SchemaTokenView = components['schemas']['TokenView'];
 export type SchemaTotpSetup = components['schemas']['TotpSetup'];
+export type SchemaUserCreated = components['schemas']['UserCreated'];
+export type SchemaUserForm = components['schemas']['UserForm'];
+export type SchemaUserPatch = components['schemas']['UserPatch'];
+export type SchemaUserView = components['schemas']['UserView'];
 export type ResponseProblem = components['responses']['Problem'];
 export type $defs = Record<string, never>;
 export interface operations {
-    "history.alarms": {
+    "alarms.alarms": {
         parameters: {
             query?: {
                 kid?: string | null;
@@ -1097,6 +1699,119 @@ export interface operations {
             };
             401: components["responses"]["Problem"];
             403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "kiosks.import_assets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AssetUpload"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AssetReport"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "audit.audit": {
+        parameters: {
+            query?: {
+                action?: string | null;
+                actor?: string | null;
+                cursor?: number | null;
+                limit?: number;
+                since?: string | null;
+                target?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AuditView_"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "audit.audit_csv": {
+        parameters: {
+            query?: {
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "audit.chain": {
+        parameters: {
+            query?: {
+                chain?: string | null;
+                no?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
@@ -1194,6 +1909,31 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "auth.password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordForm"];
+            };
+        };
+        responses: {
+            /** @description Success, without content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     "enrolments.enrolments": {
         parameters: {
             query?: {
@@ -1280,6 +2020,27 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "health.health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     "kiosks.kiosks": {
         parameters: {
             query?: {
@@ -1337,7 +2098,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "history.components": {
+    "presence.components": {
         parameters: {
             query?: never;
             header?: never;
@@ -1363,13 +2124,14 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "history.events": {
+    "telemetry.events": {
         parameters: {
             query?: {
-                cursor?: number | null;
+                cursor?: string | null;
                 from?: string | null;
                 kind?: string | null;
                 limit?: number;
+                to?: string | null;
             };
             header?: never;
             path: {
@@ -1394,7 +2156,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "history.presence": {
+    "presence.presence": {
         parameters: {
             query?: {
                 from?: string | null;
@@ -1423,7 +2185,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "kiosks.quarantine": {
+    "kiosk_states.quarantine": {
         parameters: {
             query?: never;
             header?: never;
@@ -1453,7 +2215,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "kiosks.release": {
+    "kiosk_states.release": {
         parameters: {
             query?: never;
             header?: never;
@@ -1479,7 +2241,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "kiosks.revoke": {
+    "kiosk_states.retire": {
         parameters: {
             query?: never;
             header?: never;
@@ -1509,7 +2271,37 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "history.telemetry": {
+    "kiosk_states.revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Reasoned"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KioskDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "telemetry.telemetry": {
         parameters: {
             query: {
                 component?: string;
@@ -1541,7 +2333,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "kiosks.live": {
+    "sessions.sessions": {
         parameters: {
             query?: never;
             header?: never;
@@ -1550,8 +2342,33 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A stream or WebSocket */
+            /** @description Success */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_SessionView_"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "sessions.revoke_session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identifier: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success, without content */
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1559,6 +2376,163 @@ export interface operations {
             };
             401: components["responses"]["Problem"];
             403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "tokens.tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TokenView_"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "tokens.add_token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenCreated"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "tokens.drop_token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identifier: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success, without content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "users.users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_UserView_"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "users.add_user": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserCreated"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "users.patch_user": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserPatch"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
