@@ -39,7 +39,7 @@ from fleet_server.registry.clones import CloneWatch
 from fleet_server.registry.directory import Directory
 from fleet_server.registry.enforcement import RevocationDuty
 from fleet_server.registry.enrolment import EnrolmentService
-from fleet_server.registry.installation import Identity, Installation, worker_names
+from fleet_server.registry.installation import Identity, Installation, certificate_of, worker_names
 from fleet_server.registry.model import KioskState
 from fleet_server.registry.pki import CertificateAuthority
 from fleet_server.registry.renewals import RenewalWatch
@@ -68,6 +68,7 @@ from kit.mqtt import MqttSettings
 from kit.store import Database, Leases, StoreBusy, lease_table, revisions
 from kit.supervise import SdNotifier, Service, Supervised, serve
 from kit.web import Api, Call, Guard, GuardSettings, Hooks, HttpServer, Limits, Problem, Routes, static_site
+from wire import __version__
 
 MIGRATIONS: Final = "fleet_server:migrations"
 METRICS: Final = (
@@ -105,7 +106,12 @@ class Core:
     metrics: Metrics
 
     def mqtt(self, identity: Identity, *, clean_start: bool, session_expiry_s: int) -> MqttSettings:
-        """Settings of a connection to our broker with one of this process's identities."""
+        """Settings of a connection to our broker with one of this process's identities.
+
+        Raises:
+            SetupError: it has no certificate.
+        """
+        certificate_of(identity)
         return MqttSettings(
             host=self.settings.broker.host,
             port=self.settings.broker.port,
@@ -384,7 +390,7 @@ def _health_routes(roles: frozenset[Role]) -> Routes:
 
     @routes.get("/api/v1/health", permission=None, summary="Whether this process serves")
     async def health(call: Call) -> Health:  # noqa: ARG001 - every handler has the same first argument
-        return Health(status="ok", version="1", roles=sorted(roles))
+        return Health(status="ok", version=__version__, roles=sorted(roles))
 
     return routes
 

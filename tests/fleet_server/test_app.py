@@ -82,6 +82,13 @@ async def test_another_host_name_is_not_served(settings: Settings) -> None:
             assert reply.status == 421
 
 
+async def test_a_worker_without_certificate_is_told_so_before_anything_starts(settings: Settings) -> None:
+    stranger = settings.model_copy(update={"worker": "second"})
+    for role in (Role.INGEST, Role.DUTIES):
+        with pytest.raises(SetupError, match="fleet-second"):
+            await asyncio.to_thread(FleetServer, stranger, frozenset({role}), CLOCK)
+
+
 async def test_a_store_of_another_release_is_refused(tmp_path: Path, sqlite_fleet_url: str) -> None:
     await asyncio.to_thread(downgrade, sqlite_fleet_url, MIGRATIONS, "0001")
     with pytest.raises(SetupError, match="fleet-server migrate"):
