@@ -45,7 +45,7 @@ class PresenceService:
         if not timedelta(0) < until - since <= LONGEST_SPAN:
             raise Refusal("span_invalid", f"the span must be positive and at most {LONGEST_SPAN.days} days", status=422)
         rows = await self._store.timeline(number, since, until)
-        ends: list[datetime | None] = [*(row.since for row in rows[1:]), None]
+        ends: list[datetime | None] = [*(row.since for row in rows[1:]), None][: len(rows)]
         spans = [
             PresenceSpan(
                 presence=PresenceState(row.state),
