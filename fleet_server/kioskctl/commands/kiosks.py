@@ -121,7 +121,7 @@ def events(
     table(
         ("时间", "种类", "部件", "名称", "补报", "内容"),
         [
-            (moment(row["at"]), row["kind"], row["component"], row["name"], row["hist"], _fields(row["fields"]))
+            (moment(row["at"]), row["kind"], row["component"], row["name"], row["hist"], _fields(row["body"]))
             for row in rows
         ],
     )
