@@ -72,7 +72,7 @@ class OutboxReporter:
                 "code": fault.value,
                 "edge": Edge.RAISE if is_up else Edge.CLEAR,
                 "severity": rank,
-                "since": since,
+                "since": since.isoformat(),
                 "detail": dict(detail or {}),
             }
             edge = AlarmEdge(component, fault.value, is_up, _text(now))
@@ -127,11 +127,10 @@ class OutboxReporter:
         Raises:
             InvalidRecord: nothing was kept.
         """
-        await self._outbox.append(
-            RecordClass.P0,
-            "audit",
-            {"actor": actor, "action": action, "outcome": outcome, "target": target, "fields": dict(fields or {})},
-        )
+        body = {"actor": actor, "action": action, "outcome": outcome, "fields": dict(fields or {})}
+        if target is not None:
+            body["target"] = target
+        await self._outbox.append(RecordClass.P0, "audit", body)
 
 
 def _text(alarm: OpenAlarm) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from agent.uplink.rows import Draft, Row, body, chained, checksum
 from agent.uplink.spool_file import P0, SpoolCorrupt, State, make, meta_row, translated, write_guard
 
-BLOCK = 1_000
+BLOCK = 10_000
 VOID_LIMIT = 200
 _LOG_PAGES, _SHORT_PAGES = 1_000, 16
 

@@ -12,7 +12,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.uplink.files import sync_directory, write_whole
@@ -106,7 +106,7 @@ class State:
 
 def meta_row(state: State) -> tuple[str, int]:
     """How `meta` keeps a state."""
-    text = json.dumps(asdict(state))
+    text = json.dumps({name: getattr(state, name) for name in State.__slots__})
     return text, zlib.crc32(text.encode())
 
 

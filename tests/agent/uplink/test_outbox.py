@@ -104,6 +104,10 @@ async def test_numbers_are_never_used_twice(kiosk: Kiosk, tmp_path: Path) -> Non
         ("event", {"component": "host", "name": "a.b", "fields": {"text": "x" * 20_000}}),
         ("telemetry", {"values": {"cpu_percent": "hot"}}),
         ("telemetry", {"values": {"cpu_percent": float("inf")}}),
+        ("telemetry", {"values": {"cpu_percent": 1.0}, "seq": 9}),
+        ("telemetry", {"values": {"cpu_percent": 1.0}, "hist": True}),
+        ("event", {"component": "host", "name": "a.b", "fields": {"text": object()}}),
+        ("event", {"component": "host", "name": "a.b", "fields": {"text": "\ud800"}}),
         ("alarm", {"component": "UPPER", "code": "disk_low", "edge": "raise", "severity": "minor"}),
     ],
 )
