@@ -142,7 +142,7 @@ class Hospital:
         at = start
         kinds = (
             (PresenceState.OFFLINE, "connection_lost", 40),
-            (PresenceState.UNSTABLE, "flapping", 25),
+            (PresenceState.UNSTABLE, "connection_lost", 25),
             (PresenceState.PLANNED, "reboot", 6),
         )
         while at < end:
