@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from agent.health.machine import host_facts
 from agent.health.monitor import HealthMonitor
 from agent.health.sampler import HostSampler
 from agent.local_api.auth import LocalToken
+from agent.local_api.metrics import MetricsPage, Reading
 from agent.local_api.server import build_server
 from agent.settings import Settings
 from agent.uplink.enrolment import Enrolment
@@ -26,7 +27,6 @@ from agent.uplink.session import About, Parts
 from agent.uplink.session_numbers import SessionNumbers
 from agent.uplink.upkeep import Upkeep
 from kit.clock import Clock, ServerTime, ulid
-from kit.metrics import Kind, Metrics, MetricSpec
 from kit.supervise import SdNotifier, Service, Supervised, serve
 from wire import __version__
 from wire.device_api import AgentState, AlarmView, ComponentHealth, EnrolmentView, HealthView, LinkState
@@ -34,13 +34,6 @@ from wire.faults import FACTS, Fault
 from wire.presence import Activity, Component, HostFacts
 
 PRIVATE = 0o700
-METRICS = (
-    MetricSpec("kiosk_agent_sample", Kind.GAUGE, "the latest host sample, by metric", ("metric",)),
-    MetricSpec("kiosk_agent_outbox_rows", Kind.GAUGE, "records that wait for the server, by class", ("record_class",)),
-    MetricSpec("kiosk_agent_outbox_oldest_age_s", Kind.GAUGE, "age of the oldest waiting record"),
-    MetricSpec("kiosk_agent_connected", Kind.GAUGE, "1 while the broker has us"),
-    MetricSpec("kiosk_agent_alarms", Kind.GAUGE, "alarms that are up"),
-)
 _FAULTS = {fault.value: fault for fault in Fault}
 
 
@@ -72,7 +65,7 @@ class Description:
 
 
 class AgentView:
-    """What the local API shows, gathered from the parts; also keeps the metrics up to date."""
+    """What the local API shows, gathered from the parts."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -128,15 +121,19 @@ class AgentView:
         offset_s = agent.server_time.offset_s
         if offset_s is not None:
             values["clock_offset_s"] = round(offset_s, 3)
-        metrics = agent.metrics
-        for name, count in (("p0", depth.p0), ("p1", depth.p1), ("p2", depth.p2)):
-            metrics.gauge("kiosk_agent_outbox_rows", record_class=name).set(count)
-        metrics.gauge("kiosk_agent_outbox_oldest_age_s").set(depth.oldest_age_s)
-        metrics.gauge("kiosk_agent_connected").set(agent.uplink.view().state is LinkState.CONNECTED)
-        metrics.gauge("kiosk_agent_alarms").set(len(agent.reporter.open_alarms()))
-        for name, value in agent.health.latest.items():
-            metrics.gauge("kiosk_agent_sample", metric=name).set(value)
         return values
+
+    def gauges(self) -> Iterator[Reading]:
+        """See `Gauges`."""
+        agent = self._agent
+        depth = agent.outbox.depth()
+        for record_class, count in (("p0", depth.p0), ("p1", depth.p1), ("p2", depth.p2)):
+            yield "kiosk_agent_outbox_rows", {"record_class": record_class}, float(count)
+        yield "kiosk_agent_outbox_oldest_age_s", {}, depth.oldest_age_s
+        yield "kiosk_agent_connected", {}, float(agent.uplink.view().state is LinkState.CONNECTED)
+        yield "kiosk_agent_alarms", {}, float(len(agent.reporter.open_alarms()))
+        for metric, value in agent.health.latest.items():
+            yield "kiosk_agent_sample", {"metric": metric}, value
 
 
 _SILENT = ComponentHealth.SILENT
@@ -156,7 +153,6 @@ class Agent:
         self.server_time = ServerTime(clock)
         self.description = Description(host_facts())
         self.components = ComponentBook(clock)
-        self.metrics = Metrics(METRICS)
         run = RunIdentity(boot=ulid(clock), host_boot=host_boot)
         self.outbox = Outbox(settings.outbox, data / "outbox", run, clock, self.server_time)
         self.reporter = OutboxReporter(self.outbox)
@@ -172,7 +168,7 @@ class Agent:
             clock=clock,
         )
         self.token = LocalToken.create(data / "token")
-        self.local_api = build_server(settings.local_api, self.view, self.metrics, self.token)
+        self.local_api = build_server(settings.local_api, self.view, MetricsPage(self.view), self.token)
 
     async def run(self, *, notifier: SdNotifier | None = None, stop: asyncio.Event | None = None) -> None:
         """Serve until stopped, then say goodbye to the fleet.

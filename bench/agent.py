@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from bench import FOLDER
+from bench import FOLDER, ROOT
 from bench.figures import CpuMeter, rss_mib
 from bench.harness import ROUNDS, Better, Goal, Row, load_note, row, say
 from bench.site import Site, site
@@ -43,10 +44,13 @@ class Idle:
 
 async def agent() -> list[Row]:
     """Both idle and connected at the same time, in three rounds."""
-    gateway_python = await asyncio.to_thread(_gateway_python)
+    gateway_python = await asyncio.to_thread(_environment, "thingsboard", [GATEWAY])
+    requirements = ROOT / "requirements-agent.txt"
+    name = f"agent-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
+    agent_python = await asyncio.to_thread(_environment, name, ["--require-hashes", "-r", str(requirements)])
     async with site() as place:
         await place.start_server()
-        kiosk = Kiosk(place, free_port())
+        kiosk = Kiosk(place, agent_python, free_port())
         await kiosk.enrol()
         rounds = []
         for number in range(ROUNDS):
@@ -69,6 +73,8 @@ class Kiosk:
     """A kiosk machine with the agent installed."""
 
     place: Site
+    python: Path
+    """With what a kiosk's bundle holds and nothing else."""
     port: int
 
     @property
@@ -87,8 +93,10 @@ class Kiosk:
             "KIOSK_FLEET__ENROL_URL": f"https://localhost:{site_of.kiosk_port}",
             "KIOSK_FLEET__CA_FILE": str(site_of.fleet_dir / "pki" / "ca.pem"),
             "KIOSK_FLEET__POLL_S": "1.0",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "",
         }
-        command = [sys.executable, "-m", "agent", "run"]
+        command = [str(self.python), "-m", "agent", "run"]
         return Child("agent", command, site_of.folder / "agent.log", env=environ)
 
     async def answers(self) -> bool:
@@ -175,15 +183,15 @@ async def _gateway(python: Path, folder: Path) -> AsyncIterator[Child]:
             yield child
 
 
-def _gateway_python() -> Path:
-    """The interpreter of a virtual environment with the gateway, made when it is not there."""
-    home = FOLDER / "thingsboard"
+def _environment(name: str, what: Sequence[str]) -> Path:
+    """The interpreter of a virtual environment with these packages, made when it is not there."""
+    home = FOLDER / name
     python = home / "bin" / "python3"
     done = home / "complete"
     if not done.is_file():
-        say(f"installing {GATEWAY} into {home}")
+        say(f"installing {' '.join(what)} into {home}")
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, timeout=PREPARE_TIMEOUT_S)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", GATEWAY]
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what]
         subprocess.run(install, check=True, timeout=PREPARE_TIMEOUT_S)
         done.touch()
     return python

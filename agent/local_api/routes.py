@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from agent.local_api.auth import READ
-from kit.metrics import CONTENT_TYPE, Metrics
+from agent.local_api.metrics import MetricsPage
 from kit.web import Call, FileBody, Routes
 from wire.device_api import AgentState, EnrolmentView, HealthView
 
@@ -23,7 +23,7 @@ class StateSource(Protocol):
         """What the engineer needs to give this kiosk its identity."""
 
 
-def routes(source: StateSource, metrics: Metrics) -> Routes:
+def routes(source: StateSource, metrics: MetricsPage) -> Routes:
     """The resources; `health` and `metrics` are open to programs on this machine, the rest needs the token."""
     api = Routes("kiosk")
 
@@ -43,6 +43,6 @@ def routes(source: StateSource, metrics: Metrics) -> Routes:
 
     @api.get("/metrics", permission=None, summary="Prometheus metrics")
     async def prometheus(call: Call) -> FileBody:
-        return FileBody(metrics.render(), CONTENT_TYPE)
+        return FileBody(*metrics.render())
 
     return api

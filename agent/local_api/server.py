@@ -5,17 +5,17 @@ from __future__ import annotations
 from aiohttp import web
 
 from agent.local_api.auth import LocalPrincipal, LocalToken
+from agent.local_api.metrics import MetricsPage
 from agent.local_api.routes import StateSource, routes
 from agent.local_api.status_page import add_page
 from agent.settings import LocalApiSettings
-from kit.metrics import Metrics
 from kit.web import Api, Guard, GuardSettings, Hooks, HttpServer, Limits
 from wire import __version__
 
 _LIMITS = Limits(connections=64, body_bytes=262_144)
 
 
-def local_api(source: StateSource, metrics: Metrics) -> Api[LocalPrincipal]:
+def local_api(source: StateSource, metrics: MetricsPage) -> Api[LocalPrincipal]:
     """The API without a server around it, for its OpenAPI document."""
     return Api("kiosk-agent", __version__, [routes(source, metrics)], Hooks(authenticate=_nobody))
 
@@ -24,7 +24,9 @@ async def _nobody(_request: web.Request) -> LocalPrincipal | None:
     return None
 
 
-def build_server(settings: LocalApiSettings, source: StateSource, metrics: Metrics, token: LocalToken) -> HttpServer:
+def build_server(
+    settings: LocalApiSettings, source: StateSource, metrics: MetricsPage, token: LocalToken
+) -> HttpServer:
     """The server; nothing listens before it runs."""
     app = web.Application()
     Api("kiosk-agent", __version__, [routes(source, metrics)], Hooks(authenticate=token.authenticate)).mount(app)

@@ -27,6 +27,7 @@ FORBIDDEN = (
     "typer",
     "rich",
     "numpy",
+    "prometheus_client",
 )
 
 # The bundle of a kiosk has no rich; where it is installed structlog would take it, so it is hidden here.
