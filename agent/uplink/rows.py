@@ -126,7 +126,7 @@ def digest(kind: str, record: bytes) -> str:
 
 def checksum(seed: int, seq: int, class_no: int, kept_ms: int, record: bytes) -> int:
     """Guards a row against bit rot and against rows of another epoch (`seed` comes from the epoch)."""
-    return zlib.crc32(b"%d %d %d" % (seq, class_no, kept_ms), zlib.crc32(record, seed))
+    return zlib.crc32(record, (seed + seq * 0x9E3779B1 + class_no * 0x85EBCA6B + kept_ms * 0xC2B2AE35) & 0xFFFFFFFF)
 
 
 def batch_payload(

@@ -20,11 +20,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.uplink.rows import Draft, Row, body, chained, checksum
-from agent.uplink.spool_file import P0, SpoolCorrupt, State, make, meta_row, translated, write_guard
+from agent.uplink.spool_file import P0, SpoolCorrupt, SpoolFull, State, make, meta_row, translated, write_guard
 
 BLOCK = 10_000
 VOID_LIMIT = 200
 _LOG_PAGES, _SHORT_PAGES = 1_000, 16
+_SHRINK_PAGES, _COPIED_PAGES = 2_048, 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,17 +272,20 @@ class Spool:
         with translated():
             self._db.execute(f"PRAGMA wal_autocheckpoint = {_SHORT_PAGES if is_short else _LOG_PAGES}").fetchall()
 
-    def shrink(self, pages: int) -> None:
-        """Give free pages back to the file system.
+    def shrink(self) -> None:
+        """Give the space of a backlog that is gone back to the file system, when copying the rest is cheap.
 
         Raises:
-            SpoolError: none were.
+            SpoolError: it could not be tried; without room for the copy nothing happens.
         """
         with translated():
+            (pages,) = self._db.execute("PRAGMA page_count").fetchone()
             (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
-            if free > pages:
-                self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
-                self.checkpoint()
+        if free < _SHRINK_PAGES or pages - free > _COPIED_PAGES or 2 * free < pages:
+            return
+        with suppress(SpoolFull), translated():
+            self._db.execute("VACUUM").fetchall()
+        self.checkpoint()
 
     def close(self, *, is_clean: bool) -> None:
         """Let go of the file; a clean close gives back the promised numbers that were not used.

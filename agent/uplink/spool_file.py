@@ -152,7 +152,6 @@ def connect(directory: Path | None) -> sqlite3.Connection:
     name = ":memory:" if directory is None else str(directory / DATABASE)
     connection = sqlite3.connect(name, timeout=0.2, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute("PRAGMA synchronous = FULL")

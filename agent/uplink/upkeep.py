@@ -21,7 +21,6 @@ _DROP_ROWS = 5_000
 _DROP_ROUNDS = 20
 _VERIFY_ROWS = 2_000
 _VERIFY_AGAIN_S = 86_400.0
-_SHRINK_PAGES = 1_024
 _CRITICAL_PERCENT = 1.0
 _EASE = 0.95
 
@@ -101,7 +100,7 @@ class Upkeep:
                 retention.drop_oldest(spool, P1, _DROP_ROWS, hold)
         elif used <= settings.cap_bytes * _EASE:
             outbox.is_short = False
-        spool.shrink(_SHRINK_PAGES)
+        spool.shrink()
         spool.checkpoint()
         is_there = outbox.ballast.restore(settings.reserve_free_percent)
         spool.save_space(is_short=settings.ballast_bytes > 0 and not is_there)

@@ -83,10 +83,12 @@ def facts(name: str) -> IdentityFacts:
 
 
 def install(state: Path) -> None:
-    """Change over to the next identity, as renewal does."""
+    """Change over to the next identity four times, as renewals do."""
     store = IdentityStore(state / "identity")
-    if store.pending.exists():
-        store.install("new", "new", facts("kiosk-new"))
+    for number in range(1, 5):
+        (store.make_pending() / KEY).write_text(f"new{number}")
+        store.install(f"new{number}", f"new{number}", facts(f"kiosk-new{number}"))
+        say("installed", number)
 
 
 def which(state: Path) -> None:
@@ -97,8 +99,8 @@ def which(state: Path) -> None:
         assert identity is not None
         place = identity.directory / CURRENT
         say("identity", identity.kid, *((place / name).read_text() for name in (KEY, CERTIFICATE, AUTHORITY)))
-        (store.make_pending() / KEY).write_text("new")
-        store.install("new", "new", facts("kiosk-new"))
+        (store.make_pending() / KEY).write_text("new9")
+        store.install("new9", "new9", facts("kiosk-new9"))
 
 
 if __name__ == "__main__":
