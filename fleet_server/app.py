@@ -30,9 +30,9 @@ from pydantic import BaseModel
 from fleet_server.alerts.routes import routes as alert_routes
 from fleet_server.alerts.service import AlertService
 from fleet_server.alerts.store import AlarmStore
-from fleet_server.data_parts import METRICS as DATA_METRICS
-from fleet_server.data_parts import DataParts, DataPlan
 from fleet_server.errors import Refusal, SetupError
+from fleet_server.flows import METRICS as DATA_METRICS
+from fleet_server.flows import DataParts, DataPlan
 from fleet_server.leadership import Leadership
 from fleet_server.registry.broker import BrokerControl
 from fleet_server.registry.clones import CloneWatch
@@ -227,7 +227,7 @@ def _compose(server: FleetServer, authority: CertificateAuthority | None) -> Non
         _staff_parts(core, parts)
     if roles & {Role.API, Role.DUTIES}:
         _registry_parts(server, authority or core.installation.load_authority())
-    _data_parts(core, parts, roles)
+    _flow_parts(core, parts, roles)
 
 
 def _staff_parts(core: Core, parts: Parts) -> None:
@@ -242,8 +242,8 @@ def _staff_parts(core: Core, parts: Parts) -> None:
     parts.routes += [*staff_routes(service, audit_store, trail, cookie), alert_routes(core.alerts)]
 
 
-def _data_parts(core: Core, parts: Parts, roles: frozenset[Role]) -> None:
-    plan = DataPlan(core.settings, core.database, core.directory, core.alerts, core.metrics, core.clock)
+def _flow_parts(core: Core, parts: Parts, roles: frozenset[Role]) -> None:
+    plan = DataPlan(core.settings, core.database, core.directory, core.registry, core.alerts, core.metrics, core.clock)
     data = parts.data = DataParts(plan)
     if Role.API in roles:
         overview = data.overview()

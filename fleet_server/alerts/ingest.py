@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleet_server.alerts.model import AlarmEdge, AlarmOrigin
 from fleet_server.alerts.store import AlarmStore
-from fleet_server.uplink.model import Accepted
+from fleet_server.uplink.model import Incoming, Stream, to_moment
 from kit.clock import Clock
 from wire.uplink import AlarmRecord
 
@@ -26,26 +26,30 @@ class AlarmRecordSink:
         """Call `wake` after every commit of this process."""
         self._wake = wake
 
-    async def write(self, connection: AsyncConnection, batches: Sequence[Accepted]) -> None:
+    def prepare(self, batch: Incoming, stream: Stream) -> list[AlarmEdge] | None:  # noqa: ARG002 - as `RecordSink` has it
         """See `RecordSink`."""
         edges = [
             AlarmEdge(
-                batch.kid,
-                record.component,
-                record.code,
-                record.edge,
-                record.severity,
-                at,
+                batch.header.sender.kid,
+                item.record.component,
+                item.record.code,
+                item.record.edge,
+                item.record.severity,
+                to_moment(item.at_us),
                 AlarmOrigin.KIOSK,
-                record.hist,
-                record.detail,
+                item.record.hist,
+                item.record.detail,
             )
-            for batch in batches
-            for record, at in zip(batch.records, batch.moments, strict=True)
-            if isinstance(record, AlarmRecord)
+            for item in batch.evidence
+            if isinstance(item.record, AlarmRecord)
         ]
+        return edges or None
+
+    async def write(self, connection: AsyncConnection, parts: Sequence[list[AlarmEdge]]) -> None:
+        """See `RecordSink`."""
+        edges = [edge for part in parts for edge in part]
         await self._store.apply_in(connection, edges, self._clock.utc())
 
-    def committed(self) -> None:
+    def committed(self, parts: Sequence[list[AlarmEdge]]) -> None:  # noqa: ARG002 - as `RecordSink` has it
         """See `RecordSink`."""
         self._wake()

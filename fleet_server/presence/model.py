@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from fleet_server.registry.model import PresenceState
 from wire.presence import Activity
@@ -28,6 +28,8 @@ class Status:
     clock_offset_s: float | None = None
     queue_rows: int = 0
     birth: dict[str, Any] | None = None
+    offline_alarm: bool = False
+    unstable_alarm: bool = False
     change_seq: int = 0
 
 
@@ -47,8 +49,8 @@ class PresenceQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    since: datetime | None = Field(default=None, alias="from")
-    until: datetime | None = Field(default=None, alias="to")
+    since: AwareDatetime | None = Field(default=None, alias="from")
+    until: AwareDatetime | None = Field(default=None, alias="to")
 
 
 class PresenceSpan(BaseModel):

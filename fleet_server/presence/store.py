@@ -48,6 +48,8 @@ class PresenceRow(_Row, table=True):
     clock_offset_s: float | None = None
     queue_rows: int = Field(sa_type=BigInteger)
     birth: dict[str, Any] | None = Field(default=None, sa_type=Json)  # Any: a JSON document
+    offline_alarm: bool = False
+    unstable_alarm: bool = False
     change_seq: int = Field(sa_type=BigInteger, index=True)
 
 
@@ -135,6 +137,8 @@ def _values(number: int, status: Status, change_seq: int) -> dict[str, Any]:
         "clock_offset_s": status.clock_offset_s,
         "queue_rows": status.queue_rows,
         "birth": status.birth,
+        "offline_alarm": status.offline_alarm,
+        "unstable_alarm": status.unstable_alarm,
         "change_seq": change_seq,
     }
 

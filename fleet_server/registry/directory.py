@@ -44,6 +44,10 @@ class Directory:
         kiosk = self._kiosks.get(kid)
         return None if kiosk is None else kiosk.no
 
+    def name_of(self, number: int) -> str | None:
+        """The id of the kiosk with this number in tables."""
+        return next((kiosk.kid for kiosk in self._kiosks.values() if kiosk.no == number), None)
+
     def get(self, kid: str) -> Kiosk | None:
         """The kiosk as last read."""
         return self._kiosks.get(kid)

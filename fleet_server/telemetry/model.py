@@ -1,12 +1,12 @@
-"""Telemetry: questions and answers at the API's edge."""
+"""Telemetry: records inside, questions and answers at the API's edge."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from wire.telemetry import MetricName
 
@@ -21,6 +21,48 @@ class Latest:
     change_seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One record that is no plain sample; `at` is server time, back-dated to the evidence."""
+
+    no: int
+    kiosk_no: int
+    stream_no: int
+    seq: int
+    at: datetime
+    kiosk_at: datetime
+    received_at: datetime
+    basis: int
+    hist: bool
+    record_class: str
+    kind: str
+    component: str
+    name: str
+    body: str
+    chain_n: int | None
+    chain: str | None
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainState:
+    """What is proved of one stream's evidence chain: from after record `base_n` to record `proved_n`.
+
+    `broken_n` and `broken_seq` name the first record that does not follow, by its number in the chain and in the
+    stream.
+    """
+
+    stream_no: int
+    kiosk_no: int
+    base_n: int
+    base: str
+    proved_n: int
+    head: str
+    broken_n: int | None = None
+    broken_seq: int | None = None
+    reason: str | None = None
+
+
 class Query(BaseModel):
     """What a client may ask; unknown parameters are mistakes."""
 
@@ -31,8 +73,8 @@ class TelemetryQuery(Query):
     """Some metrics of one kiosk over a span, in at most `points` buckets."""
 
     metric: list[MetricName] = Field(min_length=1, max_length=16)
-    since: datetime | None = Field(default=None, alias="from")
-    until: datetime | None = Field(default=None, alias="to")
+    since: AwareDatetime | None = Field(default=None, alias="from")
+    until: AwareDatetime | None = Field(default=None, alias="to")
     points: int = Field(default=300, ge=1, le=2_000)
     component: str = Field(default="host", max_length=64)
 
@@ -41,13 +83,14 @@ class EventQuery(Query):
     """Events of one kiosk, newest first."""
 
     kind: str | None = Field(default=None, max_length=32, pattern="^[a-z_]+$")
-    since: datetime | None = Field(default=None, alias="from")
+    since: AwareDatetime | None = Field(default=None, alias="from")
+    until: AwareDatetime | None = Field(default=None, alias="to")
     limit: int = Field(default=100, ge=1, le=500)
-    cursor: int | None = Field(default=None, ge=1)
+    cursor: Annotated[str, Field(pattern=r"^-?[0-9]{1,18}\.[0-9]{1,18}$")] | None = None
 
 
 class Point(BaseModel):
-    """One bucket."""
+    """One bucket; `at` is its middle."""
 
     at: datetime
     avg: float
@@ -75,12 +118,14 @@ class TelemetryView(BaseModel):
 class EventView(BaseModel):
     """One record as it came; `at` is server time, back-dated to the evidence."""
 
-    id: int
+    id: str
     at: datetime
+    kiosk_at: datetime
     received_at: datetime
     kind: str
     record_class: str
     component: str
     name: str
     hist: bool
-    fields: dict[str, Any]
+    body: dict[str, JsonValue]
+    """What the record says beyond the fields above."""

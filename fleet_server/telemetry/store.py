@@ -1,33 +1,38 @@
-"""Tables of samples and events, and the sink that fills them.
-
-On PostgreSQL the samples are partitioned by day (see `partitions`) and written by binary COPY; on SQLite both
-are written by executemany. The cursor of the uplink has removed duplicates before a row gets here.
-"""
+"""Tables of samples, events and evidence chains, and the questions they answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar, Final
 
-import orjson
-from sqlalchemy import BigInteger, Column, Index, MetaData, Table, bindparam, text
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Float,
+    Index,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    cast,
+    func,
+    literal,
+    text,
+    type_coerce,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import Field, SQLModel, col, select
 
-from fleet_server.telemetry.copying import SAMPLE_COLUMNS, SampleTuple, sample_block
-from fleet_server.telemetry.model import Latest
-from fleet_server.uplink.model import Accepted
+from fleet_server.telemetry.columns import Instant
+from fleet_server.telemetry.model import ChainState, Event, Latest
 from kit.store import Database, Dialect, Json, UtcDateTime, metadata_of
-from wire.uplink import AlarmRecord, AnyRecord, AuditRecord, EventRecord, RecordClass, TelemetryRecord, record_digest
 
 METADATA: MetaData = metadata_of("fleet")
-HOST: Final = "host"
-_BASE: Final = frozenset(
-    {"seq", "record_class", "at", "boot", "mono_ms", "offset_s", "hist", "chain_n", "chain", "kind", "component"}
-)
-
 _NUMBER: Final = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
 
 
@@ -36,26 +41,28 @@ class _Row(SQLModel):
 
 
 class SampleRow(_Row, table=True):
-    """One telemetry record; on disk without a primary key: the uplink's cursor has removed duplicates already."""
+    """One telemetry record; `sample` is metric name to value."""
 
     __tablename__ = "telemetry_sample"
-    kiosk_no: int = Field(primary_key=True)
-    epoch: str = Field(max_length=64, primary_key=True)
+    kiosk_no: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at: datetime = Field(sa_type=Instant, primary_key=True)
+    stream_no: int = Field(primary_key=True)
     seq: int = Field(sa_type=BigInteger, primary_key=True)
-    at: datetime = Field(sa_type=UtcDateTime, primary_key=True)
-    kiosk_at: datetime = Field(sa_type=UtcDateTime)
-    received_at: datetime = Field(sa_type=UtcDateTime)
+    kiosk_at: datetime = Field(sa_type=Instant)
+    received_at: datetime = Field(sa_type=Instant)
     hist: bool
+    span_s: float | None = Field(default=None, sa_type=Float)
     component: str = Field(max_length=64)
     sample: dict[str, Any] = Field(sa_type=Json)  # Any: a JSON document
     __table_args__ = (
-        Index("ix_telemetry_sample_kiosk_no_at", "kiosk_no", "at"),
         Index(
             "ix_telemetry_sample_at",
             "at",
             postgresql_using="brin",
             postgresql_with={"pages_per_range": 16, "autosummarize": "on"},
-        ),
+            info={"dialect": "postgresql"},
+        ).ddl_if(dialect="postgresql"),
+        {"postgresql_partition_by": "RANGE (at)"},
     )
 
 
@@ -63,9 +70,9 @@ class LatestRow(_Row, table=True):
     """The newest host sample of each kiosk."""
 
     __tablename__ = "telemetry_latest"
-    kiosk_no: int = Field(primary_key=True)
+    kiosk_no: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     kid: str = Field(max_length=40)
-    at: datetime = Field(sa_type=UtcDateTime)
+    at: datetime = Field(sa_type=Instant)
     sample: dict[str, Any] = Field(sa_type=Json)  # Any: a JSON document
     change_seq: int = Field(sa_type=BigInteger, index=True)
 
@@ -79,109 +86,81 @@ class TelemetryChangeRow(_Row, table=True):
 
 
 class EventRow(_Row, table=True):
-    """One record of any other kind."""
+    """One record that is no plain sample; `body` is the canonical JSON its digest covers."""
 
     __tablename__ = "telemetry_event"
     no: int | None = Field(default=None, sa_column=Column(_NUMBER, primary_key=True))
     kiosk_no: int
-    epoch: str = Field(max_length=64)
+    stream_no: int
     seq: int = Field(sa_type=BigInteger)
-    at: datetime = Field(sa_type=UtcDateTime, index=True)
-    kiosk_at: datetime = Field(sa_type=UtcDateTime)
-    received_at: datetime = Field(sa_type=UtcDateTime)
+    at: datetime = Field(sa_type=Instant, index=True)
+    kiosk_at: datetime = Field(sa_type=Instant)
+    received_at: datetime = Field(sa_type=Instant)
+    basis: int = Field(sa_type=SmallInteger)
     hist: bool
     record_class: str = Field(max_length=2)
     kind: str = Field(max_length=32)
     component: str = Field(max_length=64)
     name: str = Field(max_length=64)
-    fields: dict[str, Any] = Field(sa_type=Json)  # Any: a JSON document
+    body: str = Field(sa_type=Text)
     chain_n: int | None = Field(default=None, sa_type=BigInteger)
     chain: str | None = Field(default=None, max_length=64)
     digest: str | None = Field(default=None, max_length=64)
     __table_args__ = (
-        Index("uq_telemetry_event_kiosk_no_epoch_seq", "kiosk_no", "epoch", "seq", unique=True),
-        Index("ix_telemetry_event_kiosk_no_no", "kiosk_no", "no"),
+        UniqueConstraint("stream_no", "seq"),
+        Index("ix_telemetry_event_kiosk_no_at_no", "kiosk_no", "at", "no"),
+        Index(
+            "ix_telemetry_event_stream_no_chain_n",
+            "stream_no",
+            "chain_n",
+            postgresql_where=text("chain_n IS NOT NULL"),
+            sqlite_where=text("chain_n IS NOT NULL"),
+        ),
     )
 
 
-_SAMPLE: Table = METADATA.tables["telemetry_sample"]
-_LATEST: Table = METADATA.tables["telemetry_latest"]
-_EVENT: Table = METADATA.tables["telemetry_event"]
-_COPY: Final = f"COPY telemetry_sample ({', '.join(SAMPLE_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-_MARKS: Final = ", ".join("?" * len(SAMPLE_COLUMNS))
-_INSERT: Final = f"INSERT INTO telemetry_sample ({', '.join(SAMPLE_COLUMNS)}) VALUES ({_MARKS})"  # noqa: S608 - names of ours
+class ChainRow(_Row, table=True):
+    """How far the evidence chain of a stream is proved, from where, and where it broke."""
+
+    __tablename__ = "telemetry_chain"
+    stream_no: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    kiosk_no: int = Field(index=True)
+    base_n: int = Field(sa_type=BigInteger)
+    base: str = Field(max_length=64)
+    proved_n: int = Field(sa_type=BigInteger)
+    head: str = Field(max_length=64)
+    broken_n: int | None = Field(default=None, sa_type=BigInteger)
+    broken_seq: int | None = Field(default=None, sa_type=BigInteger)
+    reason: str | None = Field(default=None, max_length=100)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
-class TelemetrySink:
-    """Writes records; `wake` is called after each commit."""
+SAMPLE: Table = METADATA.tables["telemetry_sample"]
+LATEST: Table = METADATA.tables["telemetry_latest"]
+EVENT: Table = METADATA.tables["telemetry_event"]
+CHAIN: Table = METADATA.tables["telemetry_chain"]
 
-    def __init__(self, database: Database) -> None:
-        """Write to this database."""
-        self._database = database
-        self._is_postgresql = database.dialect is Dialect.POSTGRESQL
-        self._upsert = postgresql.insert if self._is_postgresql else sqlite.insert
-        self._wake: Callable[[], None] = lambda: None
 
-    def on_change(self, wake: Callable[[], None]) -> None:
-        """Call `wake` after every commit of this process."""
-        self._wake = wake
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which samples of a kiosk, cut into buckets of equal length."""
 
-    def committed(self) -> None:
-        """See `RecordSink`."""
-        self._wake()
+    kiosk_no: int
+    component: str
+    since: datetime
+    until: datetime
+    bucket_s: float
 
-    async def write(self, connection: AsyncConnection, batches: Sequence[Accepted]) -> None:
-        """See `RecordSink`."""
-        samples: list[SampleTuple] = []
-        events: list[dict[str, Any]] = []
-        latest: dict[int, tuple[str, datetime, bytes]] = {}
-        for batch in batches:
-            for record, at in zip(batch.records, batch.moments, strict=True):
-                if isinstance(record, TelemetryRecord):
-                    row = _sample(batch, record, at)
-                    samples.append(row)
-                    newest = latest.get(batch.kiosk_no)
-                    if record.component == HOST and (newest is None or at >= newest[1]):
-                        latest[batch.kiosk_no] = (batch.kid, at, row[-1])
-                else:
-                    events.append(_event(batch, record, at))
-        if samples:
-            await self._write_samples(connection, samples)
-            await self._write_latest(connection, latest)
-        if events:
-            await connection.execute(_EVENT.insert(), events)
 
-    async def _write_samples(self, connection: AsyncConnection, samples: Sequence[SampleTuple]) -> None:
-        if self._is_postgresql:
-            driver = await self._database.driver_connection(connection)
-            async with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
-                await copy.write(sample_block(samples))
-            return
-        rows = [
-            (no, seq, _stored(at), _stored(kiosk_at), _stored(received_at), hist, epoch, component, sample.decode())
-            for no, seq, at, kiosk_at, received_at, hist, epoch, component, sample in samples
-        ]
-        await connection.exec_driver_sql(_INSERT, rows)
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events of a kiosk; `before` is the place of the last one of the page before."""
 
-    async def _write_latest(
-        self, connection: AsyncConnection, latest: Mapping[int, tuple[str, datetime, bytes]]
-    ) -> None:
-        if not latest:
-            return
-        change_seq = await connection.scalar(
-            text("UPDATE telemetry_change SET value = value + 1 WHERE id = 1 RETURNING value")
-        )
-        insert = self._upsert(_LATEST)
-        statement = insert.on_conflict_do_update(
-            index_elements=[_LATEST.c.kiosk_no],
-            set_={"at": insert.excluded.at, "sample": insert.excluded.sample, "change_seq": insert.excluded.change_seq},
-            where=_LATEST.c.at <= insert.excluded.at,
-        )
-        rows = [
-            {"kiosk_no": no, "kid": kid, "at": at, "sample": orjson.loads(sample), "change_seq": change_seq}
-            for no, (kid, at, sample) in sorted(latest.items())
-        ]
-        await connection.execute(statement, rows)
+    kiosk_no: int
+    kind: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: tuple[datetime, int] | None = None
 
 
 class TelemetryStore:
@@ -190,6 +169,7 @@ class TelemetryStore:
     def __init__(self, database: Database) -> None:
         """Use this database."""
         self._database = database
+        self._is_postgresql = database.dialect is Dialect.POSTGRESQL
 
     async def latest_since(self, change_seq: int) -> list[Latest]:
         """Newest samples that changed after that number."""
@@ -197,121 +177,134 @@ class TelemetryStore:
         async with self._database.read_session() as session:
             return [Latest(row.kid, row.at, row.sample, row.change_seq) for row in await session.exec(statement)]
 
-    async def buckets(
-        self, kiosk_no: int, component: str, metric: str, since: datetime, until: datetime, bucket_s: float
-    ) -> list[tuple[int, float, float, float]]:
-        """(bucket number from `since`, average, minimum, maximum) of a metric, empty buckets left out."""
-        if self._database.dialect is Dialect.POSTGRESQL:
-            bucket = "floor(extract(epoch FROM at - :since) / :bucket_s)::int"
-            value = "(sample ->> :metric)::float8"
-        else:
-            bucket = "CAST((julianday(at) - julianday(:since)) * 86400.0 / :bucket_s AS INTEGER)"
-            value = "CAST(json_extract(sample, '$.' || :metric) AS REAL)"
-        found = f"SELECT {bucket} AS bucket, {value} AS value FROM telemetry_sample"  # noqa: S608 - no input in it
-        where = "WHERE kiosk_no = :no AND at >= :since AND at < :until AND component = :component"
-        query = text(
-            f"SELECT bucket, avg(value), min(value), max(value) FROM ({found} {where}) AS s "  # noqa: S608 - the same
-            "WHERE value IS NOT NULL GROUP BY bucket ORDER BY bucket"
-        ).bindparams(
-            bindparam("since", type_=UtcDateTime()),
-            bindparam("until", type_=UtcDateTime()),
+    async def buckets(self, span: Span, metrics: Sequence[str]) -> dict[str, list[tuple[int, float, float, float]]]:
+        """Of each metric (bucket number from `since`, average, minimum, maximum), empty buckets left out."""
+        columns = SAMPLE.c
+        values = [self._value(metric).label(f"v{place}") for place, metric in enumerate(metrics)]
+        inner = (
+            select(self._bucket(span).label("bucket"), *values)
+            .where(
+                columns.kiosk_no == span.kiosk_no,
+                columns.at >= span.since,
+                columns.at < span.until,
+                columns.component == span.component,
+            )
+            .subquery()
         )
-        parameters = {
-            "no": kiosk_no,
-            "component": component,
-            "metric": metric,
-            "since": since,
-            "until": until,
-            "bucket_s": bucket_s,
-        }
+        totals = [
+            total(inner.c[f"v{place}"]) for place in range(len(metrics)) for total in (func.avg, func.min, func.max)
+        ]
+        statement = select(inner.c.bucket, *totals).group_by(inner.c.bucket).order_by(inner.c.bucket)
+        found: dict[str, list[tuple[int, float, float, float]]] = {metric: [] for metric in metrics}
         async with self._database.read() as connection:
-            rows = await connection.execute(query, parameters)
-            return [(int(row[0]), float(row[1]), float(row[2]), float(row[3])) for row in rows]
+            for row in await connection.execute(statement):
+                for place, metric in enumerate(metrics):
+                    average, low, high = row[1 + 3 * place : 4 + 3 * place]
+                    if average is not None:
+                        found[metric].append((int(row[0]), float(average), float(low), float(high)))
+        return found
 
-    async def events(
-        self, kiosk_no: int, *, kind: str | None, since: datetime | None, before_no: int | None, limit: int
-    ) -> list[EventRow]:
+    def _bucket(self, span: Span) -> ColumnElement[int]:
+        at = SAMPLE.c.at
+        if self._is_postgresql:
+            seconds = func.extract("epoch", at - literal(span.since, Instant()))
+            return cast(func.floor(seconds / span.bucket_s), postgresql.INTEGER)
+        since_us = type_coerce(literal(span.since, Instant()), BigInteger)
+        return (type_coerce(at, BigInteger) - since_us) // literal(round(span.bucket_s * 1_000_000), BigInteger)
+
+    def _value(self, metric: str) -> ColumnElement[float]:
+        sample = SAMPLE.c.sample
+        if self._is_postgresql:
+            found: ColumnElement[float] = cast(type_coerce(sample, postgresql.JSONB)[metric], Float)
+            return found
+        return cast(func.json_extract(type_coerce(sample, Text), f'$."{metric}"'), REAL)
+
+    async def events(self, wanted: EventFilter, limit: int) -> list[Event]:
         """Events of a kiosk, newest first."""
-        statement = select(EventRow).where(EventRow.kiosk_no == kiosk_no).order_by(col(EventRow.no).desc())
-        if kind is not None:
-            statement = statement.where(EventRow.kind == kind)
-        if since is not None:
-            statement = statement.where(EventRow.at >= since)
-        if before_no is not None:
-            statement = statement.where(col(EventRow.no) < before_no)
+        statement = select(EventRow).where(*_conditions(wanted)).order_by(col(EventRow.at).desc())
         async with self._database.read_session() as session:
-            return list(await session.exec(statement.limit(limit)))
+            rows = await session.exec(statement.order_by(col(EventRow.no).desc()).limit(limit))
+            return [_event(row) for row in rows]
 
-    async def chain_rows(self, kiosk_no: int, epoch: str, after_n: int, limit: int) -> list[EventRow]:
-        """Chained records of an epoch after the n-th, in the order of the chain."""
-        statement = (
-            select(EventRow)
-            .where(EventRow.kiosk_no == kiosk_no, EventRow.epoch == epoch, col(EventRow.chain_n) > after_n)
-            .order_by(col(EventRow.chain_n))
-            .limit(limit)
+    async def count_events(self, wanted: EventFilter) -> int:
+        """How many events there are of a kiosk, pages aside."""
+        async with self._database.read_session() as session:
+            return (await session.exec(select(func.count()).select_from(EventRow).where(*_conditions(wanted)))).one()
+
+    async def chained(self, stream_no: int, after: tuple[int, int], limit: int) -> list[Event]:
+        """Chained records of a stream after (number in the chain, in the stream), in the order of the chain."""
+        chain_n, seq = EVENT.c.chain_n, EVENT.c.seq
+        behind = (chain_n > after[0]) | ((chain_n == after[0]) & (seq > after[1]))
+        statement = select(EventRow).where(EventRow.stream_no == stream_no, behind)
+        async with self._database.read_session() as session:
+            rows = await session.exec(statement.order_by(chain_n, seq).limit(limit))
+            return [_event(row) for row in rows]
+
+    async def streams_to_prove(self) -> list[int]:
+        """Streams with chained records beyond what is proved; a broken one waits for a person."""
+        newest = (
+            select(EVENT.c.stream_no, func.max(EVENT.c.chain_n).label("n"))
+            .where(EVENT.c.chain_n.is_not(None))
+            .group_by(EVENT.c.stream_no)
+            .subquery()
         )
+        joined = newest.outerjoin(CHAIN, CHAIN.c.stream_no == newest.c.stream_no)
+        is_open = (CHAIN.c.broken_n.is_(None), newest.c.n > func.coalesce(CHAIN.c.proved_n, 0))
+        async with self._database.read() as connection:
+            return list(await connection.scalars(select(newest.c.stream_no).select_from(joined).where(*is_open)))
+
+    async def chain(self, stream_no: int) -> ChainState | None:
+        """What is proved of a stream; None when nothing was looked at."""
         async with self._database.read_session() as session:
-            return list(await session.exec(statement))
+            row = await session.get(ChainRow, stream_no)
+            return None if row is None else _chain(row)
+
+    async def chained_streams(self, kiosk_no: int) -> list[int]:
+        """The streams of a kiosk that have chained records, oldest first."""
+        statement = select(EVENT.c.stream_no).where(EVENT.c.kiosk_no == kiosk_no, EVENT.c.chain_n.is_not(None))
+        async with self._database.read() as connection:
+            rows = await connection.execute(statement.distinct().order_by(EVENT.c.stream_no))
+            return [row[0] for row in rows]
+
+    async def kiosk_of(self, stream_no: int) -> int | None:
+        """Whose stream it is, as its events say."""
+        statement = select(EVENT.c.kiosk_no).where(EVENT.c.stream_no == stream_no).limit(1)
+        async with self._database.read() as connection:
+            number: int | None = await connection.scalar(statement)
+            return number
+
+    async def keep_chain(self, state: ChainState, before_n: int | None, at: datetime) -> bool:
+        """Write what was proved, unless another process got further meanwhile. Raises: StoreBusy."""
+        values = {name: getattr(state, name) for name in state.__slots__} | {"updated_at": at}
+        async with self._database.write() as connection:
+            if before_n is None:
+                insert = (postgresql.insert if self._is_postgresql else sqlite.insert)(CHAIN)
+                done = await connection.execute(insert.values(values).on_conflict_do_nothing())
+            else:
+                where = (CHAIN.c.stream_no == state.stream_no, CHAIN.c.proved_n == before_n)
+                done = await connection.execute(CHAIN.update().where(*where).values(values))
+            return done.rowcount == 1
 
 
-def _sample(batch: Accepted, record: TelemetryRecord, at: datetime) -> SampleTuple:
-    return (
-        batch.kiosk_no,
-        record.seq,
-        at,
-        record.at,
-        batch.received_at,
-        record.hist,
-        batch.epoch,
-        record.component,
-        orjson.dumps(record.values),
-    )
+def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
+    columns = EVENT.c
+    found: list[ColumnElement[bool]] = [columns.kiosk_no == wanted.kiosk_no]
+    if wanted.kind is not None:
+        found.append(columns.kind == wanted.kind)
+    if wanted.since is not None:
+        found.append(columns.at >= wanted.since)
+    if wanted.until is not None:
+        found.append(columns.at < wanted.until)
+    if wanted.before is not None:
+        at, no = wanted.before
+        found.append((columns.at < at) | ((columns.at == at) & (columns.no < no)))
+    return found
 
 
-def _event(batch: Accepted, record: AnyRecord, at: datetime) -> dict[str, Any]:
-    document = record.model_dump(mode="json", exclude_unset=True)
-    is_chained = record.record_class is RecordClass.P0 and record.chain is not None
-    return {
-        "kiosk_no": batch.kiosk_no,
-        "epoch": batch.epoch,
-        "seq": record.seq,
-        "at": at,
-        "kiosk_at": record.at,
-        "received_at": batch.received_at,
-        "hist": record.hist,
-        "record_class": record.record_class.value,
-        "kind": record.kind,
-        "component": getattr(record, "component", "agent"),
-        "name": _name(record),
-        "fields": {key: _storable(value) for key, value in document.items() if key not in _BASE},
-        "chain_n": record.chain_n if is_chained else None,
-        "chain": record.chain if is_chained else None,
-        "digest": record_digest(document) if is_chained else None,
-    }
+def _event(row: EventRow) -> Event:
+    values = row.model_dump()
+    return Event(**{name: values[name] for name in Event.__slots__})
 
 
-def _storable(value: Any) -> Any:  # noqa: ANN401 - a JSON value
-    """The value without NUL characters, which no JSON column takes."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd")
-    if isinstance(value, dict):
-        return {_storable(key): _storable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    return value
-
-
-def _stored(moment: datetime) -> str:
-    """How `UtcDateTime` writes a moment on SQLite."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-
-
-def _name(record: AnyRecord) -> str:
-    """What the record is about, in one word."""
-    if isinstance(record, AlarmRecord):
-        return record.code
-    if isinstance(record, EventRecord):
-        return record.name
-    if isinstance(record, AuditRecord):
-        return record.action
-    return record.kind
+def _chain(row: ChainRow) -> ChainState:
+    return ChainState(**{name: getattr(row, name) for name in ChainState.__slots__})

@@ -3,19 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-
-
-class Verdict(StrEnum):
-    """What to do with a batch."""
-
-    TAKE = "take"
-    FLOODING = "flooding"
-    """The bucket ran dry just now: set the kiosk aside and say so."""
-    ASIDE = "aside"
-    """It is set aside already."""
-    QUIET = "quiet"
-    """It was set aside and has been quiet long enough: take it again and say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +12,14 @@ class RateLimits:
     records_per_s: float
     burst: float
     quiet_release_s: float
-    hist_weight: float = 0.5
+    late_weight: float = 0.5
 
 
 @dataclass(slots=True)
 class _Bucket:
     tokens: float
     at_s: float
-    is_aside: bool = False
-    last_heard_s: float = 0.0
+    flooded_s: float | None = None
 
 
 class RateLimiter:
@@ -44,27 +30,33 @@ class RateLimiter:
         self._limits = limits
         self._buckets: dict[str, _Bucket] = {}
 
-    def judge(self, kid: str, records: int, hist: int, now_s: float) -> Verdict:
-        """Whether a batch of `records`, `hist` of them from the backlog, is taken."""
+    def spend(self, kid: str, records: int, late: int, now_s: float) -> bool:
+        """Take a batch of `records`, `late` of them from the backlog, out of the bucket; False when it runs dry."""
         limits = self._limits
-        bucket = self._buckets.setdefault(kid, _Bucket(limits.burst, now_s))
+        bucket = self._buckets.get(kid)
+        if bucket is None:
+            bucket = self._buckets[kid] = _Bucket(limits.burst, now_s)
         bucket.tokens = min(limits.burst, bucket.tokens + (now_s - bucket.at_s) * limits.records_per_s)
         bucket.at_s = now_s
-        heard_s, bucket.last_heard_s = bucket.last_heard_s, now_s
-        verdict = Verdict.TAKE
-        if bucket.is_aside:
-            if now_s - heard_s < limits.quiet_release_s:
-                return Verdict.ASIDE
-            bucket.is_aside = False
-            bucket.tokens = limits.burst
-            verdict = Verdict.QUIET
-        cost = records - hist + hist * limits.hist_weight
+        cost = records - late + late * limits.late_weight
         if cost > bucket.tokens:
-            bucket.is_aside = True
-            return Verdict.FLOODING
+            bucket.flooded_s = now_s
+            return False
         bucket.tokens -= cost
-        return verdict
+        return True
 
-    def release(self, kid: str) -> None:
-        """Forget a kiosk's past."""
+    def is_quiet(self, kid: str, now_s: float) -> bool:
+        """Whether the bucket has not run dry for as long as a kiosk is set aside.
+
+        A kiosk that this process never saw flooding is quiet from the moment it is asked about.
+        """
+        bucket = self._buckets.get(kid)
+        if bucket is None:
+            bucket = self._buckets[kid] = _Bucket(self._limits.burst, now_s)
+        if bucket.flooded_s is None:
+            bucket.flooded_s = now_s
+        return now_s - bucket.flooded_s >= self._limits.quiet_release_s
+
+    def forget(self, kid: str) -> None:
+        """Give a kiosk a fresh start."""
         self._buckets.pop(kid, None)

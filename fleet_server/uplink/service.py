@@ -1,52 +1,65 @@
 """Takes batches off the broker, commits them in groups, and sends receipts after each COMMIT.
 
 Two steps overlap: while one group is on its way into the store, the next is read and validated. Nothing is
-acknowledged to a kiosk before it is durable; what cannot be committed is simply sent again by the kiosk.
+acknowledged to a kiosk before it is durable; what cannot be committed is simply sent again by the kiosk. While the
+store is away nothing more is taken from the broker, so the memory stays bounded and the broker holds the rest back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import sqlalchemy.exc
 
-from fleet_server.registry.ports import AlarmSink
-from fleet_server.uplink.decode import Sender, read_batch
-from fleet_server.uplink.limits import RateLimiter, Verdict
-from fleet_server.uplink.model import Incoming, Outcome
-from fleet_server.uplink.store import UplinkStore
-from fleet_server.uplink.times import RecordTimes
+from fleet_server.registry.model import Kiosk, QuarantineReason
+from fleet_server.uplink import metrics as figures
+from fleet_server.uplink.committer import RETRY_BASE_S, RETRY_CAP_S, Committer
+from fleet_server.uplink.decode import BatchReader
+from fleet_server.uplink.desk import Desk
+from fleet_server.uplink.limits import RateLimiter
+from fleet_server.uplink.model import Header, Incoming, Outcome, Sender, to_us
+from fleet_server.uplink.store import Prepared, StoreAway, UplinkStore, WorkerStore
 from kit.clock import Clock
 from kit.logs import get_logger
-from kit.metrics import Kind, Metrics, MetricSpec
+from kit.metrics import Metrics
 from kit.mqtt import Message, NotConnected
 from kit.store import StoreBusy
 from kit.supervise import Backoff
 from wire.envelope import WireError, WireFault, encode
 from wire.faults import Fault
-from wire.topics import Address, Channel, UnknownTopic, parse, topic
+from wire.topics import Channel, UnknownTopic, parse, topic
 from wire.uplink import Receipt
 
 GROUP_RECORDS: Final = 2_000
-TAKE_MESSAGES: Final = 20
-"""Read in one go, without letting others run: about 10 ms of work when batches are full."""
-LINGER_S: Final = 0.02
-"""How long a small group waits for company before it is committed."""
-COMPONENT: Final = "uplink"
-METRICS: Final = (
-    MetricSpec("fleet_uplink_batches_total", Kind.COUNTER, "batches by what became of them", ("outcome",)),
-    MetricSpec("fleet_uplink_records_total", Kind.COUNTER, "records by what became of them", ("outcome",)),
-    MetricSpec("fleet_uplink_commit_seconds", Kind.HISTOGRAM, "time of one committed group"),
-    MetricSpec("fleet_uplink_receipts_total", Kind.COUNTER, "receipts by outcome", ("outcome",)),
-    MetricSpec("fleet_uplink_backlog", Kind.GAUGE, "messages received and not yet read"),
-)
+TAKE_MESSAGES: Final = 40
+YIELD_RECORDS: Final = 100
+"""So much is read before others may run: about a millisecond of work."""
+LINGER_S: Final = 0.03
+LINGER_BELOW: Final = 200
+"""A smaller group waits this little for company before it is committed."""
+RECEIPTS_WAITING: Final = 5_000
+"""Receipts the broker has not acknowledged; beyond that none are sent, and kiosks send again."""
+WORKER_S: Final = 5.0
+FLOOD_CHECK_S: Final = 10.0
+BYTES_A_RECORD: Final = 400
+"""Batches of a kiosk that is set aside are not read; their records are estimated."""
+STREAM_COST: Final = 100
+"""A new stream costs a kiosk as much as so many records: numbers of streams are for ever."""
+GC_THRESHOLDS: Final = (50_000, 20, 20)
 log = get_logger(__name__)
 
 
 class Broker(Protocol):
     """The part of the MQTT connection that is used."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether batches can come in."""
 
     @property
     def backlog(self) -> int:
@@ -64,11 +77,15 @@ class Broker(Protocol):
 class Fleet(Protocol):
     """The part of the registry that is asked for every message."""
 
+    def get(self, kid: str) -> Kiosk | None:
+        """The kiosk as last read."""
+
     def accepts(self, kid: str) -> bool:
         """Whether this kiosk's messages are taken."""
 
-    def number_of(self, kid: str) -> int | None:
-        """The kiosk's number."""
+    @property
+    def kiosks(self) -> Mapping[str, Kiosk]:
+        """Every kiosk, by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +95,26 @@ class UplinkParts:
     broker: Broker
     fleet: Fleet
     store: UplinkStore
+    workers: WorkerStore
+    worker: str
     limiter: RateLimiter
-    alarms: AlarmSink
+    desk: Desk
     metrics: Metrics
     clock: Clock
+    overlaps: bool
+    """Read on while a group is written; not on SQLite, whose writing thread would fight for the interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """A message whose sender is known and listened to."""
+
+    sender: Sender
+    payload: bytes
+
+    def read(self, reader: BatchReader) -> Incoming:
+        """Understand it. Raises: WireError."""
+        return reader.read(self.payload, self.sender)
 
 
 class UplinkService:
@@ -92,154 +125,262 @@ class UplinkService:
     def __init__(self, parts: UplinkParts) -> None:
         """Connect the parts; nothing runs yet."""
         self._parts = parts
-        self._times = RecordTimes()
-        self._groups: asyncio.Queue[list[Incoming]] = asyncio.Queue(maxsize=1)
-        self._pending_alarms: asyncio.Queue[tuple[str, Fault, str]] = asyncio.Queue(maxsize=1_000)
-        self.last_commit_s: float | None = None
+        self._reader = BatchReader()
+        self._committer = Committer(parts.store, parts.desk, parts.metrics)
+        self._waiting: list[Prepared] = []
+        self._waiting_records = 0
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._unsettled = 0
+        self._aside: set[str] = set()
+        self._listed: set[str] = set()
+        self._backoff = Backoff(base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S)
 
     async def run(self) -> None:
         """Take, commit, acknowledge until cancelled."""
+        _spare_the_collector()
+        self._waiting, self._waiting_records = [], 0
+        self._idle.set()
+        await self._insist(self._parts.store.load)
         async with asyncio.TaskGroup() as group:
-            for name, work in (("read", self._read()), ("commit", self._commit()), ("alarms", self._raise())):
+            for name, work in (
+                ("read", self._read()),
+                ("commit", self._commit()),
+                ("desk", self._parts.desk.run()),
+                ("worker", self._report()),
+                ("floods", self._watch_floods()),
+            ):
                 group.create_task(work, name=f"uplink-{name}")
 
+    # -- reading ---------------------------------------------------------------------------------------------
+
     async def _read(self) -> None:
-        waiting: list[Incoming] = []
-        size = 0
         while True:
-            messages = await self._take(must_wait=not waiting)
+            messages = await self._parts.broker.messages(TAKE_MESSAGES)
+            strangers: list[tuple[_Letter, Header]] = []
+            since_yield = 0
             for message in messages:
-                batch = self._understand(message)
-                if batch is not None:
-                    waiting.append(batch)
-                    size += batch.size
-                if size >= GROUP_RECORDS:
-                    await self._groups.put(waiting)
-                    waiting, size = [], 0
-            if waiting and not messages:
-                await self._groups.put(waiting)
-                waiting, size = [], 0
+                letter = self._letter(message)
+                batch = None if letter is None else self._understand(letter)
+                if letter is None or batch is None:
+                    continue
+                if not self._parts.store.knows(batch.header):
+                    strangers.append((letter, batch.header))
+                    continue
+                await self._hand_on(letter, batch)
+                since_yield += batch.header.size
+                if since_yield >= YIELD_RECORDS:
+                    since_yield = 0
+                    await self._let_others_run()
+            await self._introduce(strangers)
 
-    async def _take(self, *, must_wait: bool) -> list[Message]:
-        """The next messages; none when a started group need not wait any longer."""
+    async def _introduce(self, strangers: Sequence[tuple[_Letter, Header]]) -> None:
+        """Give new streams their numbers, all in one go, and take their batches up again."""
+        if strangers:
+            await self._insist(lambda: self._parts.store.open([header for _, header in strangers]))
+        for letter, _ in strangers:
+            await self._hand_on(letter, letter.read(self._reader))
+            await self._let_others_run()
+
+    async def _let_others_run(self) -> None:
         await asyncio.sleep(0)
-        if not must_wait and not self._has_backlog():
-            await asyncio.sleep(LINGER_S if self._groups.full() else 0)
-            if not self._has_backlog():
-                return []
-        return await self._parts.broker.messages(TAKE_MESSAGES)
+        if not self._parts.overlaps:
+            await self._idle.wait()
 
-    def _has_backlog(self) -> bool:
-        return self._parts.broker.backlog > 0
+    async def _hand_on(self, letter: _Letter, batch: Incoming) -> None:
+        prepared = self._parts.store.prepare(batch, partial(letter.read, self._reader))
+        while self._waiting_records >= GROUP_RECORDS:
+            self._room.clear()
+            await self._room.wait()
+        self._waiting.append(prepared)
+        self._waiting_records += prepared.header.size
+        self._work.set()
 
-    def _understand(self, message: Message) -> Incoming | None:
-        """A batch that may be stored, None for everything else; whatever is wrong is counted and named."""
+    async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something in the store, however long that takes."""
+        while True:
+            try:
+                await work()
+            except StoreAway as away:
+                log.warning("streams.delayed", reason=str(away))
+                await asyncio.sleep(self._backoff.next_s())
+            else:
+                self._backoff.reset()
+                return
+
+    def _letter(self, message: Message) -> _Letter | None:
+        """A fresh batch of a kiosk that is listened to; None for everything else, which is counted."""
         parts = self._parts
         try:
             address = parse(message.topic)
         except UnknownTopic:
-            self._drop("unknown_topic")
+            self._count("unknown_topic")
             return None
-        refusal = self._refusal(address, message)
-        if refusal is not None:
-            self._drop(*refusal)
+        kid = address.kid
+        if address.channel is not Channel.LOG:
+            self._count("unknown_topic")
             return None
-        number = parts.fleet.number_of(address.kid) or 0
+        if message.retain:
+            self._count("retained")
+            parts.desk.complain(kid, Fault.UPLINK_REJECTED, "a retained batch")
+            return None
+        kiosk = parts.fleet.get(kid)
+        if kiosk is None or not parts.fleet.accepts(kid) or kid in self._aside:
+            self._count("not_accepted")
+            if kid in self._aside or (kiosk is not None and kiosk.quarantine is QuarantineReason.FLOODING):
+                records = len(message.payload) // BYTES_A_RECORD + 1
+                parts.limiter.spend(kid, records, 0, parts.clock.monotonic())
+            return None
+        return _Letter(Sender(kid, kiosk.no, to_us(parts.clock.utc())), message.payload)
+
+    def _understand(self, letter: _Letter) -> Incoming | None:
+        """A batch that may be stored; None for one that may not, which is counted and named."""
+        parts, kid = self._parts, letter.sender.kid
         try:
-            batch = read_batch(message.payload, Sender(address.kid, number, parts.clock.utc()))
+            batch = letter.read(self._reader)
         except WireError as error:
+            self._count(error.fault.value)
             is_newer = error.fault is WireFault.UNSUPPORTED_VERSION
             fault = Fault.WIRE_VERSION_UNSUPPORTED if is_newer else Fault.UPLINK_REJECTED
-            self._drop(error.fault.value, address.kid, fault, error.detail)
+            parts.desk.complain(kid, fault, f"{error.fault.value}: {error.detail}")
             return None
-        if self._may_pass(batch):
-            return batch
-        self._drop("flooding")
-        return None
+        header = batch.header
+        if header.spoiled:
+            parts.metrics.counter(figures.RECORDS, outcome="spoiled").inc(header.spoiled)
+            parts.desk.complain(kid, Fault.UPLINK_REJECTED, f"{header.spoiled} records without a sequence number")
+        cost = header.size + (0 if parts.store.knows(header) else STREAM_COST)
+        if not parts.limiter.spend(kid, cost, header.late, parts.clock.monotonic()):
+            self._count("flooding")
+            self._aside.add(kid)
+            parts.desk.set_aside(kid, f"{header.size} records more than it may send")
+            return None
+        return batch
 
-    def _refusal(self, address: Address, message: Message) -> tuple[str, str, Fault | None, str] | None:
-        """Why a batch is not even read; None when it is."""
-        if address.channel is not Channel.LOG:
-            return "unknown_topic", "", None, ""
-        if message.retain:
-            return "retained", address.kid, Fault.UPLINK_REJECTED, "a retained batch"
-        if not self._parts.fleet.accepts(address.kid):
-            return "not_accepted", "", None, ""
-        return None
+    def _count(self, outcome: str) -> None:
+        self._parts.metrics.counter(figures.BATCHES, outcome=outcome).inc()
 
-    def _may_pass(self, batch: Incoming) -> bool:
-        parts = self._parts
-        hist = sum(record.hist for record in batch.records)
-        verdict = parts.limiter.judge(batch.kid, batch.size, hist, parts.clock.monotonic())
-        if verdict is Verdict.FLOODING:
-            log.warning("kiosk.flooding", kiosk_id=batch.kid, records=batch.size)
-            self._note(batch.kid, Fault.KIOSK_FLOODING, "more records than allowed")
-        elif verdict is Verdict.QUIET:
-            log.info("kiosk.quiet", kiosk_id=batch.kid)
-            self._note(batch.kid, Fault.KIOSK_FLOODING, "")
-        return verdict in {Verdict.TAKE, Verdict.QUIET}
-
-    def _drop(self, outcome: str, kid: str = "", fault: Fault | None = None, detail: str = "") -> None:
-        self._parts.metrics.counter("fleet_uplink_batches_total", outcome=outcome).inc()
-        if fault is not None:
-            log.warning("batch.refused", kiosk_id=kid, outcome=outcome, detail=detail)
-            self._note(kid, fault, detail)
-
-    def _note(self, kid: str, fault: Fault, detail: str) -> None:
-        """Have an alarm raised, or cleared when there is nothing to say about it; what finds no room is lost."""
-        if not self._pending_alarms.full():
-            self._pending_alarms.put_nowait((kid, fault, detail))
-
-    async def _raise(self) -> None:
-        while True:
-            kid, fault, detail = await self._pending_alarms.get()
-            try:
-                if detail:
-                    await self._parts.alarms.raise_alarm(kid, COMPONENT, fault, {"detail": detail[:200]})
-                else:
-                    await self._parts.alarms.clear_alarm(kid, COMPONENT, fault)
-            except StoreBusy:
-                self._note(kid, fault, detail)
-                await asyncio.sleep(1.0)
+    # -- committing ------------------------------------------------------------------------------------------
 
     async def _commit(self) -> None:
-        backoff = Backoff(base_s=0.2, cap_s=10.0)
-        failing = False
+        parts = self._parts
         while True:
-            group = await self._groups.get()
-            while True:
-                started_s = self._parts.clock.monotonic()
-                try:
-                    outcome = await self._parts.store.commit(group, self._times.moments)
-                except (StoreBusy, sqlalchemy.exc.DBAPIError, OSError) as error:
-                    if not failing:
-                        log.exception("store.failed", error=type(error).__name__)
-                    failing = True
-                    self._parts.metrics.counter("fleet_uplink_batches_total", outcome="retried").inc(len(group))
-                    await asyncio.sleep(backoff.next_s())
-                    continue
-                break
-            if failing:
-                log.info("store.recovered")
-            failing = False
-            backoff.reset()
-            self._committed(group, outcome, self._parts.clock.monotonic() - started_s)
+            await self._work.wait()
+            if self._waiting_records < LINGER_BELOW:
+                await asyncio.sleep(LINGER_S)
+            group, self._waiting, self._waiting_records = self._waiting, [], 0
+            self._work.clear()
+            self._room.set()
+            self._idle.clear()
+            started_s = parts.clock.monotonic()
+            outcome = await self._committer.commit(group)
+            self._idle.set()
+            self._committed(group, outcome, parts.clock.monotonic() - started_s)
 
-    def _committed(self, group: list[Incoming], outcome: Outcome, seconds: float) -> None:
-        metrics = self._parts.metrics
-        self.last_commit_s = self._parts.clock.monotonic()
-        metrics.histogram("fleet_uplink_commit_seconds").observe(seconds)
-        metrics.counter("fleet_uplink_batches_total", outcome="stored").inc(len(group))
-        metrics.counter("fleet_uplink_records_total", outcome="stored").inc(outcome.stored)
-        metrics.counter("fleet_uplink_records_total", outcome="duplicate").inc(outcome.duplicates)
-        metrics.counter("fleet_uplink_records_total", outcome="deferred").inc(outcome.deferred)
-        metrics.gauge("fleet_uplink_backlog").set(self._parts.broker.backlog)
-        for kid in outcome.rejected_kids:
-            self._note(kid, Fault.UPLINK_REJECTED, "a record breaks the schema")
+    def _committed(self, group: Sequence[Prepared], outcome: Outcome, seconds: float) -> None:
+        metrics, desk = self._parts.metrics, self._parts.desk
+        now_us = to_us(self._parts.clock.utc())
+        lag = metrics.histogram(figures.LAG_SECONDS)
+        for item in group:
+            lag.observe(max(0.0, (now_us - item.header.sender.received_us) / 1e6))
+        metrics.histogram(figures.COMMIT_SECONDS).observe(seconds)
+        metrics.counter(figures.BATCHES, outcome="stored").inc(len(group))
+        for name, count in (
+            ("stored", outcome.stored),
+            ("duplicate", outcome.duplicates),
+            ("deferred", outcome.deferred),
+            ("rejected", sum(outcome.rejected.values())),
+        ):
+            metrics.counter(figures.RECORDS, outcome=name).inc(count)
+        metrics.gauge(figures.BACKLOG).set(self._parts.broker.backlog)
+        metrics.gauge(figures.WAITING).set(self._waiting_records)
+        for kid, count in outcome.rejected.items():
+            desk.complain(kid, Fault.UPLINK_REJECTED, f"{count} records break the schema")
+        for kid in {item.header.sender.kid for item in group} - outcome.rejected.keys():
+            desk.all_is_well(kid)
+        self._acknowledge(outcome)
+
+    def _acknowledge(self, outcome: Outcome) -> None:
+        sent = 0
         for (kid, epoch), (through, ranges) in outcome.receipts.items():
-            receipt = Receipt(epoch=epoch, through_seq=through, ranges=ranges)
+            if self._unsettled >= RECEIPTS_WAITING:
+                break
+            receipt = Receipt.model_construct(epoch=epoch, through_seq=through, ranges=ranges)
             try:
-                _ = self._parts.broker.publish_soon(topic(kid, Channel.RECEIPT), encode(receipt))
-                metrics.counter("fleet_uplink_receipts_total", outcome="sent").inc()
+                answer = self._parts.broker.publish_soon(topic(kid, Channel.RECEIPT), encode(receipt))
             except NotConnected:
-                metrics.counter("fleet_uplink_receipts_total", outcome="not_connected").inc()
+                break
+            self._unsettled += 1
+            answer.add_done_callback(self._settled)
+            sent += 1
+        counter = self._parts.metrics.counter
+        counter(figures.RECEIPTS, outcome="sent").inc(sent)
+        counter(figures.RECEIPTS, outcome="not_sent").inc(len(outcome.receipts) - sent)
+
+    def _settled(self, answer: asyncio.Future[None]) -> None:
+        self._unsettled -= 1
+        if not answer.cancelled() and answer.exception() is not None:
+            self._parts.metrics.counter(figures.RECEIPTS, outcome="failed").inc()
+
+    # -- beside the data -------------------------------------------------------------------------------------
+
+    async def _report(self) -> None:
+        """Say every few seconds that this worker takes data; the leader passes it on to the kiosks."""
+        parts = self._parts
+        is_delayed = False
+        try:
+            while True:
+                if parts.broker.is_connected and not self._committer.is_failing:
+                    try:
+                        await parts.workers.seen(parts.worker, parts.clock.utc())
+                        is_delayed = False
+                    except (StoreBusy, sqlalchemy.exc.DBAPIError, OSError) as error:
+                        if not is_delayed:
+                            log.warning("worker.not_reported", error=type(error).__name__)
+                        is_delayed = True
+                    await asyncio.sleep(WORKER_S)
+                else:
+                    await asyncio.sleep(WORKER_S / 10)
+        finally:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Take the worker off the list, so that kiosks keep their data from now on."""
+        try:
+            async with asyncio.timeout(1.0):
+                await self._parts.workers.gone(self._parts.worker)
+        except (StoreBusy, sqlalchemy.exc.DBAPIError, OSError, TimeoutError):
+            log.info("worker.not_taken_off")
+
+    async def _watch_floods(self) -> None:
+        while True:
+            await asyncio.sleep(FLOOD_CHECK_S)
+            self.check_floods()
+
+    def check_floods(self) -> None:
+        """Listen again to kiosks that were set aside and have been quiet; forget the past of released ones."""
+        parts = self._parts
+        listed = {kid for kid, kiosk in parts.fleet.kiosks.items() if kiosk.quarantine is QuarantineReason.FLOODING}
+        for kid in self._listed - listed:
+            self._aside.discard(kid)
+            parts.limiter.forget(kid)
+            parts.desk.clear_flooding(kid)
+        for kid in listed:
+            if parts.limiter.is_quiet(kid, parts.clock.monotonic()):
+                parts.desk.take_back(kid)
+        for kid in self._aside - listed:
+            if parts.fleet.accepts(kid):
+                parts.desk.set_aside(kid, "still not in quarantine")
+            else:
+                self._aside.discard(kid)
+        self._listed = listed
+
+
+def _spare_the_collector() -> None:
+    """Let the cycle collector of this process run seldom: decoded batches are no cycles, but thousands of objects.
+
+    With Python's default thresholds looking through them costs a fifth of the ingest's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

@@ -26,9 +26,10 @@ from support.processes import Child, ChildFailed, http_get
 from support.waiting import wait_for
 
 UP_TIMEOUT_S = 30.0
-_ROWS = (
-    "SELECT k.kid, r.epoch, r.seq FROM telemetry_event r JOIN registry_kiosk k ON k.no = r.kiosk_no "
-    "UNION ALL SELECT k.kid, r.epoch, r.seq FROM telemetry_sample r JOIN registry_kiosk k ON k.no = r.kiosk_no"
+_ROWS = " UNION ALL ".join(
+    f"SELECT k.kid, s.epoch, r.seq FROM {table} r JOIN uplink_stream s ON s.no = r.stream_no "  # noqa: S608 - names of ours
+    "JOIN registry_kiosk k ON k.no = r.kiosk_no"
+    for table in ("telemetry_event", "telemetry_sample")
 )
 
 
@@ -154,11 +155,11 @@ class Hospital:
             yield from link.execute(_ROWS).fetchall()
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The fields of every event of that name in the store."""
-        query = "SELECT fields FROM telemetry_event WHERE name = "
+        """What every event of that name in the store says."""
+        query = "SELECT body FROM telemetry_event WHERE name = "
         if self.database_url.startswith("postgresql"):
             with psycopg.connect(self.database_url.replace("+psycopg", "")) as link:
-                return [row[0] for row in link.execute(f"{query}%s", (name,)).fetchall()]
+                return [json.loads(row[0]) for row in link.execute(f"{query}%s", (name,)).fetchall()]
         with closing(sqlite3.connect(self.database_url.partition(":///")[2])) as link:
             return [json.loads(row[0]) for row in link.execute(f"{query}?", (name,)).fetchall()]
 

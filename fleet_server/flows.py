@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
@@ -21,24 +22,31 @@ from fleet_server.presence.store import PresenceStore
 from fleet_server.registry.clones import CloneWatch
 from fleet_server.registry.directory import Directory
 from fleet_server.registry.renewals import RenewalWatch
+from fleet_server.registry.service import RegistryService
 from fleet_server.settings import Settings
-from fleet_server.telemetry.partitions import TelemetryKeeper
+from fleet_server.telemetry.chain import ChainProver
+from fleet_server.telemetry.evidence import EvidenceSink
+from fleet_server.telemetry.keeper import Keep, TelemetryKeeper
 from fleet_server.telemetry.routes import routes as telemetry_routes
+from fleet_server.telemetry.samples import SampleSink
 from fleet_server.telemetry.service import TelemetryService
-from fleet_server.telemetry.store import TelemetrySink, TelemetryStore
+from fleet_server.telemetry.store import TelemetryStore
+from fleet_server.uplink.desk import Desk
 from fleet_server.uplink.limits import RateLimiter, RateLimits
-from fleet_server.uplink.service import METRICS as UPLINK_METRICS
+from fleet_server.uplink.metrics import METRICS as UPLINK_METRICS
 from fleet_server.uplink.service import UplinkParts, UplinkService
-from fleet_server.uplink.store import UplinkStore
+from fleet_server.uplink.store import UplinkStore, WorkerStore
 from kit.clock import Clock
 from kit.metrics import Metrics, MetricSpec
 from kit.mqtt import MqttClient, MqttSettings
-from kit.store import Database
+from kit.store import Database, Dialect
 from kit.supervise import Service
 from kit.web import Routes
 from wire.topics import Channel, every_kiosk, shared
 
 METRICS: tuple[MetricSpec, ...] = (*UPLINK_METRICS, *LIVE_METRICS)
+QUEUE_MESSAGES: Final = 400
+"""Received and not yet read; at 256 KiB each at most. Beyond it the broker keeps the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class DataPlan:
     settings: Settings
     database: Database
     directory: Directory
+    registry: RegistryService
     alerts: AlertService
     metrics: Metrics
     clock: Clock
@@ -92,12 +101,15 @@ class DataParts:
     def ingest(self, mqtt: MqttSettings) -> list[Service]:
         """The uplink, for the role ingest."""
         plan = self._plan
-        samples = TelemetrySink(plan.database)
+        samples = SampleSink(plan.database)
+        evidence = EvidenceSink(plan.database)
         edges = AlarmRecordSink(self._alarms, plan.clock)
+        prover = ChainProver(self._telemetry, plan.alerts, plan.directory, plan.clock)
         samples.on_change(self._ring)
         edges.on_change(self._ring)
+        evidence.on_chained(prover.look_at)
         client = MqttClient(
-            mqtt, clock=plan.clock, subscriptions=[(shared(every_kiosk(Channel.LOG)), 1)], queue_limit=2_000
+            mqtt, clock=plan.clock, subscriptions=[(shared(every_kiosk(Channel.LOG)), 1)], queue_limit=QUEUE_MESSAGES
         )
         limits = plan.settings.uplink
         limiter = RateLimiter(RateLimits(limits.records_per_s, limits.burst_records, limits.quiet_release_s))
@@ -105,14 +117,17 @@ class DataParts:
             UplinkParts(
                 broker=client,
                 fleet=plan.directory,
-                store=UplinkStore(plan.database, (samples, edges)),
+                store=UplinkStore(plan.database, (samples, evidence, edges)),
+                workers=WorkerStore(plan.database),
+                worker=mqtt.client_id,
                 limiter=limiter,
-                alarms=plan.alerts,
+                desk=Desk(plan.alerts, plan.registry, plan.clock),
                 metrics=plan.metrics,
                 clock=plan.clock,
+                overlaps=plan.database.dialect is Dialect.POSTGRESQL,
             )
         )
-        return [client, service]
+        return [client, service, samples, prover]
 
     def duties(self, mqtt: MqttSettings, clones: CloneWatch, renewals: RenewalWatch) -> list[Service]:
         """Presence and tidying, on one process at a time."""
@@ -135,8 +150,8 @@ class DataParts:
         presence.on_change(self._ring)
         keeper = TelemetryKeeper(
             plan.database,
+            UplinkStore(plan.database, ()),
             plan.clock,
-            keep_days=settings.retention.telemetry_days,
-            keep_event_days=settings.retention.events_days,
+            Keep(settings.retention.telemetry_days, settings.retention.events_days),
         )
         return [presence, keeper]
