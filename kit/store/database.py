@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     import psycopg
     from sqlalchemy import Connection, Engine
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
     from sqlalchemy.pool import ConnectionPoolEntry
 
 T = TypeVar("T")
@@ -35,6 +36,8 @@ T = TypeVar("T")
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
 _SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _PRIMARY_CODE: Final = 0xFF
+_WAL_ATTEMPTS: Final = 500
+_WAL_PAUSE_S: Final = 0.02
 _RETRYABLE_STATES: Final = frozenset({"40001", "40P01"})
 """PostgreSQL: serialization_failure, deadlock_detected."""
 
@@ -243,7 +246,6 @@ class Database:
 def prepare_sqlite(engine: Engine, synchronous: Synchronous, *, is_writer: bool, foreign_keys: bool = True) -> None:
     """Set what SQLite forgets with every connection, and how its transactions begin."""
     pragmas = [
-        "journal_mode=WAL",
         f"synchronous={synchronous}",
         f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
         "journal_size_limit=67108864",
@@ -254,6 +256,7 @@ def prepare_sqlite(engine: Engine, synchronous: Synchronous, *, is_writer: bool,
     @event.listens_for(engine, "connect")
     def connected(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
+        _enter_wal(cursor, may_wait=isinstance(connection, sqlite3.Connection))
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
@@ -261,6 +264,23 @@ def prepare_sqlite(engine: Engine, synchronous: Synchronous, *, is_writer: bool,
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
+
+
+def _enter_wal(cursor: DBAPICursor, *, may_wait: bool) -> None:
+    """Switch the file to WAL, once for all time.
+
+    While another process does the same SQLite says "locked" at once, without asking its busy handler. Migrations
+    open a new file first and may wait in their own thread; later connections find it switched.
+    """
+    for attempt in range(_WAL_ATTEMPTS, 0, -1):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if not may_wait or attempt == 1:
+                raise
+            time.sleep(_WAL_PAUSE_S)
+        else:
+            return
 
 
 @contextmanager
