@@ -12,6 +12,7 @@ from typing import Any
 import paho.mqtt.client as paho
 
 _READ_BYTES = 65_536
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class ReadBuffer:
@@ -33,10 +34,8 @@ class ReadBuffer:
         if self._at >= len(self._data):
             try:
                 self._data = self._socket.recv(_READ_BYTES)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                raise
             except OSError as error:
-                self.failure = error
+                self._note(error)
                 raise
             self._at = 0
         part = self._data[self._at : self._at + size]
@@ -47,12 +46,28 @@ class ReadBuffer:
         """As socket.send."""
         try:
             sent: int = self._socket.send(data)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise
         except OSError as error:
-            self.failure = error
+            self._note(error)
+            self._look_for_alert()
             raise
         return sent
+
+    def _note(self, error: OSError) -> None:
+        if not isinstance(error, _NOT_NOW):
+            self.failure = error
+
+    def _look_for_alert(self) -> None:
+        """A peer that ended TLS says why; that may lie unread when a write finds the connection closed."""
+        if self.failure is None or not isinstance(self._socket, ssl.SSLSocket):
+            return
+        try:
+            self._socket.recv(_READ_BYTES)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            return
+        except ssl.SSLError as error:
+            self._note(error)
+        except OSError:
+            return
 
     def pending(self) -> int:
         """Bytes that can be read without asking the kernel."""

@@ -2,8 +2,9 @@
 
 Each attempt is a fresh `kit.mqtt.network.Network`: what a caller published on a dead connection fails with
 `NotConnected` instead of being sent again behind its back. Received messages cross into the event loop through an
-`Inbox`. When it is full, QoS 1 messages are left without PUBACK, so that the broker holds the rest back (its Receive
-Maximum bounds what is on the way); QoS 0 ones are dropped and counted.
+`Inbox`. When it is full, QoS 1 messages are left without PUBACK, so that the broker holds the rest back, and at twice
+its limit nothing is read any more; QoS 0 ones are dropped and counted. So a consumer that stops for longer than the
+keepalive may lose the connection, never a message with QoS 1 of a session that outlives it.
 
 Ending: `close` sends DISCONNECT, so the broker drops the will. A `run` that is cancelled without `close` sends
 DISCONNECT with Will Message (0x04): nobody has said goodbye, so the will tells.

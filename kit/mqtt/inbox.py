@@ -32,7 +32,9 @@ class Inbox:
     """Messages not yet taken. The network thread puts, one consumer in the event loop takes.
 
     Full means: messages that want an acknowledgement are still put but not acknowledged, so that the broker stops
-    sending; others are dropped and counted. The network thread decides that, see `kit.mqtt.network`.
+    sending; others are dropped and counted. At twice the limit nothing more is read at all: Mosquitto 2.0.11 sends a
+    whole window of new messages for each acknowledgement of a batch, not one for one (seen). The network thread decides
+    by these, see `kit.mqtt.network`.
     """
 
     def __init__(self, limit: int) -> None:
@@ -53,6 +55,11 @@ class Inbox:
     def is_full(self) -> bool:
         """Whether the limit is reached."""
         return len(self._messages) >= self._limit
+
+    @property
+    def is_choked(self) -> bool:
+        """Whether twice the limit is reached, because the broker sends more than it may."""
+        return len(self._messages) >= 2 * self._limit
 
     def put(self, message: Message) -> None:
         """Add a message; called in the network thread."""

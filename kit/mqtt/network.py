@@ -256,13 +256,14 @@ class Network:
             self._client.loop_write()
             if self._client.socket() is None:
                 return
-            wanted = select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)
-            poller.register(file, wanted)
-            is_busy = self._is_asked or pending_bytes(self._link) > 0
+            may_read = not self._inbox.is_choked
+            to_write = select.POLLOUT if self._client.want_write() else 0
+            poller.register(file, to_write | (select.POLLIN if may_read else 0))
+            is_busy = self._is_asked or (may_read and pending_bytes(self._link) > 0)
             ready = dict(poller.poll(0 if is_busy else TURN_MS))
             if self._wake_fd in ready:
                 os.eventfd_read(self._wake_fd)
-            if ready.get(file, 0) & ~select.POLLOUT or pending_bytes(self._link) > 0:
+            if ready.get(file, 0) & ~select.POLLOUT or (may_read and pending_bytes(self._link) > 0):
                 self._read()
             self._client.loop_misc()
 
@@ -302,7 +303,7 @@ class Network:
         for _ in range(READ_BURST):
             if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return
-            if self._client.socket() is None or pending_bytes(self._link) == 0:
+            if self._client.socket() is None or self._inbox.is_choked or pending_bytes(self._link) == 0:
                 return
 
     def _close(self) -> None:
@@ -442,7 +443,8 @@ def _alert(error: ssl.SSLError) -> str:
 
 def _sentence(error: OSError) -> str:
     """OpenSSL's `TLSV1_ALERT_UNKNOWN_CA` as `unknown ca`; errno's text otherwise."""
-    reason = getattr(error, "reason", None)
-    if isinstance(error, ssl.SSLError) and isinstance(reason, str):
-        return reason.rpartition("ALERT_")[2].replace("_", " ").lower()
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "closed without an alert"
+    if isinstance(error, ssl.SSLError) and isinstance(error.reason, str):
+        return error.reason.rpartition("ALERT_")[2].replace("_", " ").lower()
     return error.strerror or type(error).__name__
