@@ -12,9 +12,9 @@ import pytest
 
 from support.ports import free_port
 from support.processes import Child, http_get
-from support.waiting import wait_for
+from support.waiting import WaitTimeout, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
 
 KIOSKS = 3
 
@@ -32,6 +32,11 @@ def has_ended(child: Child) -> bool:
     return not child.is_running
 
 
+def is_up_or_gone(child: Child, file: Path) -> bool:
+    """Whether there is nothing more to wait for."""
+    return file.is_file() or not child.is_running
+
+
 async def test_a_demo_comes_up_and_goes_away_whole(service_dir: Path) -> None:
     folder = service_dir / "demo"
     environ = {"DEMO_DIR": str(folder), "DEMO_KIOSKS": str(KIOSKS), "DEMO_PORT": str(free_port()), "COLUMNS": "200"}
@@ -40,8 +45,11 @@ async def test_a_demo_comes_up_and_goes_away_whole(service_dir: Path) -> None:
         demo = Child.of_module("simulators", "demo", log_dir=service_dir, env=environ, name=f"demo-{attempt}")
         with demo:
             file = folder / "demo.json"
-            await wait_for(file.is_file, timeout_s=90.0, what="demo.json")
-            facts = json.loads(file.read_bytes())
+            try:
+                await wait_for(partial(is_up_or_gone, demo, file), timeout_s=180.0, what="demo.json")
+                facts = json.loads(file.read_bytes())
+            except (WaitTimeout, OSError) as error:
+                raise demo.failed("no demo.json") from error
             started = list(facts["pids"].values())
             assert [kiosk["kind"] for kiosk in facts["kiosks"]] == ["full", "light", "light"]
             page = await http_get(facts["dashboard_url"].rstrip("/") + "/api/v1/health")
