@@ -289,7 +289,8 @@ class Session:
             self._takeovers.append(now_s)
         elif now_s - self._since_s < SHORT_S and not self._stopping.is_set():
             self._short.append(now_s)
-        log.warning("uplink.lost", session=self.number, code=code, reason=reason)
+        if not self._stopping.is_set():
+            log.warning("uplink.lost", session=self.number, code=code, reason=reason)
 
     async def _goodbye(self) -> None:
         """Say why, so that nobody takes a planned stop for a failure."""
