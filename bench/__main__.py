@@ -8,13 +8,14 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
-from bench import ROOT, agent, fleet, http, outbox
+from bench import ROOT, agent, fleet, http, ingest, outbox
 from bench.harness import Row, merge, show
 
 Bench = Callable[[], Awaitable[Sequence[Row]]]
 
 RESULTS = ROOT / "bench" / "results.json"
 BENCHES: Mapping[str, Bench] = {
+    "ingest": ingest.ingest,
     "outbox": outbox.outbox,
     "agent": agent.agent,
     "fleet_server": fleet.fleet_server,
