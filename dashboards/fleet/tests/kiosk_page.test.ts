@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { chartOption, nearest, rowsOf, summaryOf } from "../src/kiosk/chart";
+import { chartOption, lonely, nearest, rowsOf, summaryOf } from "../src/kiosk/chart";
 import { rangeOf, RANGES } from "../src/kiosk/ranges";
 import { pieces, reachablePercent, ticks } from "../src/kiosk/timeline";
 import { levelOf } from "../src/kiosks/model";
@@ -53,6 +53,17 @@ describe("a chart", () => {
     expect(rows.average.map(([, value]) => value)).toEqual([5, 6, null, 7]);
     expect(rows.lower.map(([, value]) => value)).toEqual([4, 5, null, 6]);
     expect(rows.band.map(([, value]) => value)).toEqual([3, 3, null, 3]);
+  });
+
+  it("does not break where a sample or two were late", () => {
+    expect(rowsOf([point(0, 5), point(0.025, 6)], 15).average).toHaveLength(2);
+    expect(rowsOf([point(0, 5), point(0.03, 6)], 15).average).toHaveLength(3);
+  });
+
+  it("shows a point between two gaps", () => {
+    const { average } = rowsOf([point(0, 1), point(1, 2), point(4, 3), point(8, 4), point(9, 5)], 3_600);
+    expect(lonely(average).map(([, value]) => value)).toEqual([3]);
+    expect(lonely(rowsOf([point(0, 7)], 60).average)).toHaveLength(1);
   });
 
   it("sums up", () => {

@@ -32,13 +32,17 @@ export interface Rows {
   band: [number, number | null][];
 }
 
+/** Kiosks sample every 30 s; two lost samples are no gap. */
+const SHORTEST_GAP_S = 95;
+
 /** Points as rows; where more than two buckets are missing the line is broken instead of bridged. */
 export function rowsOf(points: readonly Point[], bucketS: number): Rows {
   const rows: Rows = { average: [], lower: [], band: [] };
+  const gapMs = Math.max(SHORTEST_GAP_S, bucketS * 2.5) * 1_000;
   let previousMs = Number.NaN;
   for (const point of points) {
     const at = Date.parse(point.at);
-    if (at - previousMs > bucketS * 2_500) {
+    if (at - previousMs > gapMs) {
       for (const row of [rows.average, rows.lower, rows.band]) row.push([previousMs + bucketS * 1_000, null]);
     }
     rows.average.push([at, point.avg]);
@@ -47,6 +51,12 @@ export function rowsOf(points: readonly Point[], bucketS: number): Rows {
     previousMs = at;
   }
   return rows;
+}
+
+/** Points between two gaps make no line: they are drawn as dots. */
+export function lonely(row: Rows["average"]): Rows["average"] {
+  const isThere = (index: number): boolean => row[index]?.[1] != null;
+  return row.filter((_, index) => isThere(index) && !isThere(index - 1) && !isThere(index + 1));
 }
 
 export interface Summary {
@@ -132,6 +142,7 @@ export function chartOption(input: ChartInput): EChartsCoreOption {
         areaStyle: { color: look.line, opacity: 0.18 },
       },
       { ...still, name: "average", data: rows.average, lineStyle: { color: look.line, width: 1.6 } },
+      { type: "scatter", name: "lonely", data: lonely(rows.average), symbolSize: 5, itemStyle: { color: look.line }, silent: true, animation: false },
     ],
   };
 }
