@@ -239,7 +239,7 @@ async def test_close_says_goodbye_and_the_will_stays_unread(broker: BrokerProces
     async with connected(heir):
         async with connected(mortal):
             pass
-        assert "Received DISCONNECT from mortal" in broker.log()
+        await wait_for(lambda: "Received DISCONNECT from mortal" in broker.log())
         assert not await heard_will(heir)
 
 
@@ -252,7 +252,7 @@ async def test_a_run_that_is_cancelled_without_close_leaves_the_will_to_tell(bro
         task.cancel()
         (message,) = await take(heir, 1)
         assert message.topic == "will"
-        assert "Received DISCONNECT from mortal" in broker.log()
+        await wait_for(lambda: "Received DISCONNECT from mortal" in broker.log())
 
 
 async def test_each_attempt_asks_for_its_own_will(broker: BrokerProcess) -> None:
