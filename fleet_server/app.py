@@ -65,7 +65,7 @@ from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from kit.metrics import CONTENT_TYPE, Kind, Metrics, MetricSpec
 from kit.mqtt import MqttSettings
-from kit.store import Database, Leases, StoreBusy, lease_table, revisions
+from kit.store import Database, Leases, StoreBusy, StoreOptions, Synchronous, lease_table, revisions
 from kit.supervise import SdNotifier, Service, Supervised, serve
 from kit.web import Api, Call, Guard, GuardSettings, Hooks, HttpServer, Limits, Problem, Routes, static_site
 from wire import __version__
@@ -196,7 +196,7 @@ async def require_schema(database_url: str) -> None:
 
 
 def _core(settings: Settings, clock: Clock, parts: Parts) -> Core:
-    database = Database(settings.store_url)
+    database = Database(settings.store_url, StoreOptions(synchronous=Synchronous.FULL))  # a receipt promises durability
     store = RegistryStore(database)
     directory = Directory(store)
     auditor: Auditor = AuditTrail(AuditStore(database), clock)
