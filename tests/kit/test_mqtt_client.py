@@ -257,16 +257,19 @@ async def test_a_run_that_is_cancelled_without_close_leaves_the_will_to_tell(bro
 
 async def test_each_attempt_asks_for_its_own_will(broker: BrokerProcess) -> None:
     numbers = iter(range(1, 100))
+    backoff = Quick()
     mortal = client(
-        settings(broker.port, "mortal"), will=lambda: Will("will", str(next(numbers)).encode(), retain=False)
+        settings(broker.port, "mortal"),
+        will=lambda: Will("will", str(next(numbers)).encode(), retain=False),
+        backoff=backoff,
     )
     heir = client(settings(broker.port, "heir"), "will")
     async with connected(heir, mortal):
-        for expected in (b"1", b"2"):
-            await is_connected(mortal)
-            mortal.drop()
-            assert [item.payload for item in await take(heir, 1)] == [expected]
-            await wait_for(lambda: mortal.last_error == "given up by ourselves" or mortal.is_connected)
+        mortal.drop()
+        assert [item.payload for item in await take(heir, 1)] == [b"1"]
+        await reconnected(mortal, backoff)
+        mortal.drop()
+        assert [item.payload for item in await take(heir, 1)] == [b"2"]
 
 
 async def test_a_delayed_will_is_not_sent_when_the_session_comes_back(broker: BrokerProcess) -> None:
