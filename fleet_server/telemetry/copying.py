@@ -31,16 +31,13 @@ SAMPLE_COLUMNS: Final = (
 SampleRow = tuple[int, int, int, int, int, int, bool, float | None, str, bytes]
 """In the order of `SAMPLE_COLUMNS`."""
 
-_JSONB: Final = 1
-"""The version byte in front of every jsonb."""
 _COUNT: Final = len(SAMPLE_COLUMNS)
-_COMMON: Final = struct.Struct(">h ii iq ii iq iq iq i? i i4s iB")
+_COMMON: Final = struct.Struct(">h ii iq ii iq iq iq i? i i4s i")
 """A row of the component "host" without a span; the JSON follows. A length of -1 is NULL."""
 _FRONT: Final = struct.Struct(">h ii iq ii iq iq iq i?")
 _FLOAT: Final = struct.Struct(">id")
 _NULL: Final = struct.pack(">i", -1)
 _LENGTH: Final = struct.Struct(">i")
-_JSON_FRONT: Final = struct.Struct(">iB")
 
 
 def common_rows(kiosk_no: int, stream_no: int, received_us: int, given: Samples, samples: Sequence[bytes]) -> bytes:
@@ -53,7 +50,7 @@ def common_rows(kiosk_no: int, stream_no: int, received_us: int, given: Samples,
         parts += (
             pack(
                 _COUNT, 4, kiosk_no, 8, at - EPOCH_US, 4, stream_no, 8, seq, 8, kiosk_at - EPOCH_US, 8, received,
-                1, hist, -1, 4, b"host", len(sample) + 1, _JSONB,
+                1, hist, -1, 4, b"host", len(sample),
             ),
             sample,
         )  # fmt: skip
@@ -73,7 +70,7 @@ def any_rows(rows: Sequence[SampleRow]) -> bytes:
             _NULL if span_s is None else _FLOAT.pack(8, span_s),
             _LENGTH.pack(len(name)),
             name,
-            _JSON_FRONT.pack(len(sample) + 1, _JSONB),
+            _LENGTH.pack(len(sample)),
             sample,
         )  # fmt: skip
     return b"".join(parts)

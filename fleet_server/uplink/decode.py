@@ -10,13 +10,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import lt
+from operator import itemgetter, lt
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
 from fleet_server.uplink.intervals import Range
-from fleet_server.uplink.lane import Plain, read_telemetry
+from fleet_server.uplink.lane import Plain, TelemetryLane
 from fleet_server.uplink.model import Evidence, Header, Incoming, Rejected, Samples, Sender
 from fleet_server.uplink.times import Basis, Clocks, RecordTimes
 from wire.envelope import WireError, WireFault, canonical_bytes, decode
@@ -29,6 +29,7 @@ CONTENT_LIMIT: Final = 65_536
 REASON_LIMIT: Final = 400
 HOST: Final = TelemetryRecord.model_fields["component"].default
 _RECORD: Final[TypeAdapter[AnyRecord]] = TypeAdapter(AnyRecord)
+_REQUIRED: Final = itemgetter("seq", "at", "boot", "mono_ms", "values")
 _UNHASHED: Final = frozenset({"chain", "chain_n", "hist"})
 _NUMBER_LIMIT: Final = 2**63 - 1
 
@@ -39,6 +40,7 @@ class BatchReader:
     def __init__(self, times: RecordTimes | None = None) -> None:
         """Start with no knowledge of any kiosk's clock."""
         self._times = times if times is not None else RecordTimes()
+        self._lane = TelemetryLane()
 
     def read(self, payload: bytes, sender: Sender) -> Incoming:
         """Understand one message.
@@ -47,7 +49,7 @@ class BatchReader:
             WireError: nothing of it can be used: too large, not JSON, a newer wire version, or no batch at all.
         """
         if len(payload) <= LIMIT_BYTES:
-            plain = read_telemetry(payload)
+            plain = self._lane.read(payload)
             if plain is not None:
                 incoming = self._plain(sender, plain)
                 if incoming is not None:
@@ -66,18 +68,14 @@ class BatchReader:
     def _plain(self, sender: Sender, batch: Plain) -> Incoming | None:
         """A batch of telemetry read the short way; None when its records are not in order or one is chained."""
         records: list[Plain] = batch["records"]
-        seqs = [record["seq"] for record in records]
-        if not all(map(lt, seqs, seqs[1:])) or any("chain" in record for record in records):
+        if not records or any("chain" in record for record in records):
             return None
+        seqs, at, boot, mono_ms, values = zip(*map(_REQUIRED, records), strict=True)
+        if not all(map(lt, seqs, seqs[1:])):
+            return None
+        offset_s = [record.get("offset_s") for record in records]
         hist = [record.get("hist", False) for record in records]
-        clocks = Clocks(
-            [record["at"] for record in records],
-            [record.get("offset_s") for record in records],
-            [record["boot"] for record in records],
-            [record["mono_ms"] for record in records],
-            hist,
-        )
-        placed = self._times.place(sender.kid, clocks, sender.received_us)
+        placed = self._times.place(sender.kid, Clocks(at, offset_s, boot, mono_ms, hist), sender.received_us)
         samples = Samples(
             seqs,
             placed.at_us,
@@ -85,7 +83,7 @@ class BatchReader:
             hist,
             [record.get("component", HOST) for record in records],
             [record.get("span_s") for record in records],
-            [record["values"] for record in records],
+            values,
         )
         frame = _frame(sender, batch["epoch"], batch.get("void", []), 0)
         return Incoming(replace(frame, seqs=_compact(seqs), late=hist.count(True)), samples, ())
@@ -131,7 +129,7 @@ def _frame(sender: Sender, epoch: str, void: Sequence[Range], spoiled: int) -> H
     return Header(sender, epoch, (), [item for item in void if item[0] <= item[1]], spoiled=spoiled)
 
 
-def _compact(seqs: list[int]) -> Sequence[int]:
+def _compact(seqs: Sequence[int]) -> Sequence[int]:
     """The same numbers, as a range when they are one."""
     is_run = bool(seqs) and seqs[-1] - seqs[0] + 1 == len(seqs)
     return range(seqs[0], seqs[-1] + 1) if is_run else seqs

@@ -27,7 +27,7 @@ from fleet_server.uplink.store import Prepared, StoreAway, UplinkStore, WorkerSt
 from kit.clock import Clock
 from kit.logs import get_logger
 from kit.metrics import Metrics
-from kit.mqtt import Message, NotConnected
+from kit.mqtt import Message, MqttError
 from kit.store import StoreBusy
 from kit.supervise import Backoff
 from wire.envelope import WireError, WireFault, encode
@@ -35,10 +35,10 @@ from wire.faults import Fault
 from wire.topics import Channel, UnknownTopic, parse, topic
 from wire.uplink import Receipt
 
-GROUP_RECORDS: Final = 2_000
+GROUP_RECORDS: Final = 4_000
 TAKE_MESSAGES: Final = 40
-YIELD_RECORDS: Final = 100
-"""So much is read before others may run: about a millisecond of work."""
+YIELD_RECORDS: Final = 200
+"""So much is read before others may run: about two milliseconds of work."""
 LINGER_S: Final = 0.03
 LINGER_BELOW: Final = 200
 """A smaller group waits this little for company before it is committed."""
@@ -308,7 +308,7 @@ class UplinkService:
             receipt = Receipt.model_construct(epoch=epoch, through_seq=through, ranges=ranges)
             try:
                 answer = self._parts.broker.publish_soon(topic(kid, Channel.RECEIPT), encode(receipt))
-            except NotConnected:
+            except MqttError:
                 break
             self._unsettled += 1
             answer.add_done_callback(self._settled)

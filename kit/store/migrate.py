@@ -163,6 +163,12 @@ def _render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal
     return False
 
 
-def _has_a_model(_item: object, _name: str | None, kind: str, reflected: bool, other: object | None) -> bool:  # noqa: FBT001 - Alembic calls by position
-    """Leave alone what only the database has: partitions and tables made by hand-written SQL."""
-    return not (kind == "table" and reflected and other is None)
+def _has_a_model(item: object, _name: str | None, kind: str, reflected: bool, other: object | None) -> bool:  # noqa: FBT001 - Alembic calls by position
+    """Leave alone what only the database has: partitions and tables made by hand-written SQL.
+
+    And what a model has for one database only: an index with `info={"dialect": "postgresql"}`.
+    """
+    if kind == "table":
+        return not (reflected and other is None)
+    dialect = getattr(item, "info", {}).get("dialect")
+    return dialect is None or dialect == context.get_context().dialect.name

@@ -90,7 +90,7 @@ def _create_telemetry() -> None:
         sa.Column("hist", sa.Boolean(), nullable=False),
         sa.Column("span_s", sa.Float(), nullable=True),
         sa.Column("component", sa.String(length=64), nullable=False),
-        sa.Column("sample", store.Json(), nullable=False),
+        sa.Column("sample", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("kiosk_no", "at", "stream_no", "seq", name=op.f("pk_telemetry_sample")),
         postgresql_partition_by="RANGE (at)",
     )
