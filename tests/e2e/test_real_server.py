@@ -92,7 +92,13 @@ async def test_from_sign_in_to_a_new_kiosk(demo: dict[str, Any], visitor: Watche
     await expect(figures.first).to_contain_text("%", timeout=40_000)
     await expect(page.locator(".badge")).to_have_class("badge fresh")
 
-    await page.locator(f"tr[data-kid={full}] a.kid").click()
+    async with page.expect_response("**/telemetry?*") as answer:
+        await page.locator(f"tr[data-kid={full}] a.kid").click()
+    histories = await (await answer.value).json()
+    moments = [point["at"] for series in histories["series"] for point in series["points"]]
+    assert moments
+    assert histories["since"] <= min(moments)
+    assert max(moments) <= histories["until"]
     await expect(page.get_by_role("heading", level=1)).to_have_text(full)
     await expect(page.locator("figure canvas")).not_to_have_count(0, timeout=40_000)
     await expect(page.locator(".strip rect.online")).not_to_have_count(0)
