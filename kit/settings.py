@@ -1,7 +1,7 @@
 """Settings: a TOML file, overridden by environment variables, secrets by reference to files.
 
-Own loader on `tomllib` and pydantic: the settings library costs the kiosk's agent more memory than the
-two rules here need.
+Own loader on `tomllib` and pydantic: the settings library costs a small process more memory than the two rules
+here need.
 """
 
 from __future__ import annotations

@@ -133,6 +133,8 @@ class _Orders:
 class Network:
     """The thread of one attempt. `start`, `send`, `subscribe`, `acknowledge_more`, `stop`, `cut` are the loop's."""
 
+    client_type: type[paho.Client] = BufferedClient
+
     def __init__(
         self, settings: MqttSettings, *, will: Will | None, inbox: Inbox, clock: Clock, tell: Callable[[Report], None]
     ) -> None:
@@ -337,7 +339,7 @@ class Network:
 
     def _new_client(self) -> paho.Client:
         settings, will = self._settings, self._will
-        client = BufferedClient(
+        client = self.client_type(
             CallbackAPIVersion.VERSION2,
             client_id=settings.client_id,
             protocol=MQTTProtocolVersion.MQTTv5,

@@ -79,7 +79,9 @@ async def test_what_is_published_arrives_with_its_attributes(broker: BrokerProce
         await sender.publish("a/b", "楼层".encode(), expiry_s=60)
         await sender.publish("a/c", b"", qos=0)
         first, second = await take(receiver, 2)
-    assert first == Message("a/b", "楼层".encode(), 1, False, 60, None, clock.monotonic())  # noqa: FBT003 - a field
+    assert first == Message(
+        "a/b", "楼层".encode(), 1, retain=False, expiry_s=60, content_type=None, received_mono_s=clock.monotonic()
+    )
     assert (second.topic, second.payload, second.qos, second.expiry_s) == ("a/c", b"", 0, None)
 
 
