@@ -48,6 +48,25 @@ class Fault(StrEnum):
     COVER_OPEN = "cover_open"
     CUTTER_ERROR = "cutter_error"
     COMPONENT_SILENT = "component_silent"
+    WRONG_DEVICE = "wrong_device"
+    DEVICE_ERROR = "device_error"
+    TONER_LOW = "toner_low"
+    TONER_EMPTY = "toner_empty"
+    OUTPUT_FULL = "output_full"
+    RETRACT_BIN_FULL = "retract_bin_full"
+    MEDIA_NOT_TAKEN = "media_not_taken"
+    HEAD_HOT = "head_hot"
+    PRINT_UNKNOWN = "print_unknown"
+    CARD_UNREADABLE = "card_unreadable"
+    SAM_FAILED = "sam_failed"
+    READER_SERVICE_DOWN = "reader_service_down"
+    NO_PICTURE = "no_picture"
+    DOOR_OPEN = "door_open"
+    TAMPERED = "tampered"
+    ON_BATTERY = "on_battery"
+    BATTERY_LOW = "battery_low"
+    BATTERY_WORN = "battery_worn"
+    FIRMWARE_INTERRUPTED = "firmware_interrupted"
     # the machine
     CLOCK_SKEW = "clock_skew"
     DISK_LOW = "disk_low"
@@ -55,6 +74,9 @@ class Fault(StrEnum):
     MEMORY_LOW = "memory_low"
     TEMPERATURE_HIGH = "temperature_high"
     CPU_BUSY = "cpu_busy"
+    DISK_WEARING = "disk_wearing"
+    USB_UNKNOWN = "usb_unknown"
+    USB_STORAGE = "usb_storage"
     # uplink and identity
     OUTBOX_CORRUPT = "outbox_corrupt"
     OUTBOX_DROPPING = "outbox_dropping"
@@ -104,12 +126,34 @@ FACTS: Mapping[Fault, FaultFacts] = MappingProxyType({
     Fault.COVER_OPEN:       _facts(_MAJOR, _AFTER, "机盖打开", "Cover open", "关好机盖", "Close the cover", "device_unavailable"),
     Fault.CUTTER_ERROR:     _facts(_MAJOR, _AFTER, "切刀故障", "Cutter error", "清理切刀并断电重启", "Clear the cutter, power-cycle", "device_unavailable"),
     Fault.COMPONENT_SILENT: _facts(_MAJOR, _BACKOFF, "部件长时间无数据", "Component silent", "查看部件状态, 检查连接", "Look at the component, check its link"),
+    Fault.WRONG_DEVICE:     _facts(_MAJOR, _AFTER, "端口上的设备与配置不符", "Another device than the profile says", "核对设备型号, 更新配置文件", "Compare the device with the profile, correct one of them", "device_unavailable"),
+    Fault.DEVICE_ERROR:     _facts(_MAJOR, _BACKOFF, "设备报告故障", "Device reports an error", "断电重启设备, 仍故障则更换", "Power-cycle the device, replace it if the error stays", "device_unavailable"),
+    Fault.TONER_LOW:        _facts(_MINOR, _AFTER, "碳粉将用尽", "Toner low", "下次巡检时更换碳粉", "Change the toner on the next round"),
+    Fault.TONER_EMPTY:      _facts(_MAJOR, _AFTER, "碳粉用尽", "Toner empty", "更换碳粉", "Change the toner", "device_unavailable"),
+    Fault.OUTPUT_FULL:      _facts(_MAJOR, _AFTER, "出纸口已满", "Output tray full", "取走出纸口的纸张", "Empty the output tray", "device_unavailable"),
+    Fault.RETRACT_BIN_FULL: _facts(_MAJOR, _AFTER, "回收箱已满", "Retract bin full", "清空回收箱", "Empty the retract bin", "device_unavailable"),
+    Fault.MEDIA_NOT_TAKEN:  _facts(Severity.INFO, _NEVER, "单据未被取走", "Print not taken", "回收遗留单据, 按规定销毁", "Collect what was left, shred it by the rules"),
+    Fault.HEAD_HOT:         _facts(_MINOR, _BACKOFF, "打印头过热", "Print head hot", "等待冷却, 检查通风", "Let it cool, check the vents", "please_wait"),
+    Fault.PRINT_UNKNOWN:    _facts(_MINOR, _NEVER, "打印结果未知", "Print outcome unknown", "查看出纸口与日志, 必要时补打", "Look at the output and the journal, reprint if needed", "ask_staff"),
+    Fault.CARD_UNREADABLE:  _facts(Severity.INFO, _NEVER, "证卡无法读取", "Card cannot be read", "频繁出现时清洁读卡器", "Clean the reader when this comes often", "card_unreadable"),
+    Fault.SAM_FAILED:       _facts(_MAJOR, _BACKOFF, "身份证阅读器安全模块故障", "Security module of the ID card reader failed", "断电重启, 仍故障则更换阅读器", "Power-cycle, replace the reader if it stays", "device_unavailable"),
+    Fault.READER_SERVICE_DOWN: _facts(_MAJOR, _BACKOFF, "智能卡服务停止", "Smart card service down", "检查 pcscd 服务", "Check the pcscd service", "device_unavailable"),
+    Fault.NO_PICTURE:       _facts(_MAJOR, _BACKOFF, "摄像头无画面", "Camera gives no picture", "检查摄像头连接与遮挡", "Check the camera's cable and view", "device_unavailable"),
+    Fault.DOOR_OPEN:        _facts(_MINOR, _AFTER, "柜门打开", "Cabinet door open", "关好柜门", "Close the door"),
+    Fault.TAMPERED:         _facts(_CRITICAL, _NEVER, "设备防拆触发", "Tamper switch triggered", "停止使用并上报安全管理员", "Take it out of use, call the security administrator", "device_unavailable"),
+    Fault.ON_BATTERY:       _facts(_MAJOR, _AFTER, "市电中断, 电池供电", "Mains lost, on battery", "检查供电", "Check the mains", "please_wait"),
+    Fault.BATTERY_LOW:      _facts(_CRITICAL, _AFTER, "电池电量低", "Battery low", "恢复供电, 机器即将安全关机", "Restore the mains, the kiosk is about to shut down"),
+    Fault.BATTERY_WORN:     _facts(_MINOR, _AFTER, "电池需要更换", "Battery worn out", "更换 UPS 电池", "Replace the battery of the UPS"),
+    Fault.FIRMWARE_INTERRUPTED: _facts(_MAJOR, _AFTER, "固件更新中断", "Firmware update interrupted", "重新执行固件更新", "Run the firmware update again", "device_unavailable"),
     Fault.CLOCK_SKEW:       _facts(_MINOR, _AFTER, "时钟偏差过大", "Clock skew", "检查时间同步服务与主板电池", "Check time synchronisation and the RTC battery"),
     Fault.DISK_LOW:         _facts(_MINOR, _AFTER, "磁盘空间不足", "Disk space low", "清理磁盘", "Free disk space"),
     Fault.DISK_FULL:        _facts(_MAJOR, _AFTER, "磁盘已满", "Disk full", "立即清理磁盘", "Free disk space now"),
     Fault.MEMORY_LOW:       _facts(_MINOR, _AFTER, "内存不足", "Memory low", "查看占用内存的进程", "Find the process that grows"),
     Fault.TEMPERATURE_HIGH: _facts(_MAJOR, _AFTER, "温度过高", "Temperature high", "检查风扇与通风口", "Check fan and vents"),
     Fault.CPU_BUSY:         _facts(_MINOR, _AFTER, "处理器持续繁忙", "CPU busy for long", "查看占用处理器的进程", "Find the busy process"),
+    Fault.DISK_WEARING:     _facts(_MINOR, _AFTER, "磁盘寿命将尽", "Disk wearing out", "备份并更换磁盘", "Replace the disk"),
+    Fault.USB_UNKNOWN:      _facts(_MAJOR, _AFTER, "接入未知 USB 设备", "Unknown USB device", "查明并拔除该设备", "Find out what it is, unplug it"),
+    Fault.USB_STORAGE:      _facts(_CRITICAL, _AFTER, "接入 USB 存储设备", "USB mass storage plugged in", "立即拔除并上报安全管理员", "Unplug it now, call the security administrator"),
     Fault.OUTBOX_CORRUPT:   _facts(_MAJOR, _NEVER, "待发记录库损坏已隔离", "Outbox corrupt, quarantined", "导出隔离文件并检查磁盘", "Save the quarantined file, check the disk"),
     Fault.OUTBOX_DROPPING:  _facts(_MINOR, _AFTER, "待发记录超限已稀释", "Outbox over its cap, thinning", "恢复网络或扩大磁盘", "Restore the network or enlarge the disk"),
     Fault.CERTIFICATE_EXPIRING: _facts(_MINOR, _BACKOFF, "证书即将到期", "Certificate expiring", "检查证书续期", "Check certificate renewal"),

@@ -1,0 +1,1 @@
+"""The devices of a kiosk: one folder per capability, always the same files."""
