@@ -28,9 +28,6 @@ SAMPLE_COLUMNS: Final = (
     "component",
     "sample",
 )
-SampleRow = tuple[int, int, int, int, int, int, bool, float | None, str, bytes]
-"""In the order of `SAMPLE_COLUMNS`."""
-
 _COUNT: Final = len(SAMPLE_COLUMNS)
 _COMMON: Final = struct.Struct(">h ii iq ii iq iq iq i? i i4s i")
 """A row of the component "host" without a span; the JSON follows. A length of -1 is NULL."""
@@ -57,15 +54,17 @@ def common_rows(kiosk_no: int, stream_no: int, received_us: int, given: Samples,
     return b"".join(parts)
 
 
-def any_rows(rows: Sequence[SampleRow]) -> bytes:
-    """Rows of any kind."""
+def any_rows(kiosk_no: int, stream_no: int, received_us: int, given: Samples, samples: Sequence[bytes]) -> bytes:
+    """Rows of any component, with or without a span, all of one stream."""
+    received = received_us - EPOCH_US
     parts: list[bytes] = []
-    for kiosk_no, at, stream_no, seq, kiosk_at, received_at, hist, span_s, component, sample in rows:
-        name = component.encode()
+    for place, sample in enumerate(samples):
+        at, kiosk_at = given.at_us[place] - EPOCH_US, given.kiosk_us[place] - EPOCH_US
+        span_s, name = given.span_s[place], given.component[place].encode()
         parts += (
             _FRONT.pack(
-                _COUNT, 4, kiosk_no, 8, at - EPOCH_US, 4, stream_no, 8, seq, 8, kiosk_at - EPOCH_US,
-                8, received_at - EPOCH_US, 1, hist,
+                _COUNT, 4, kiosk_no, 8, at, 4, stream_no, 8, given.seqs[place], 8, kiosk_at, 8, received,
+                1, given.hist[place],
             ),
             _NULL if span_s is None else _FLOAT.pack(8, span_s),
             _LENGTH.pack(len(name)),

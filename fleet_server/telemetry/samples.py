@@ -1,8 +1,8 @@
 """The sink of telemetry: samples into their table, the newest of each kiosk into a row of its own.
 
-On PostgreSQL the rows travel as one binary COPY block, encoded before the transaction begins; on SQLite by
-executemany. The newest samples are gathered in memory and written every few tenths of a second in a transaction
-of their own, so that the ingest of several processes never queues up behind the one change counter.
+On PostgreSQL the rows travel as one binary COPY block, encoded before the transaction begins; on SQLite in
+statements of many rows. The newest samples are gathered in memory and written every few tenths of a second in a
+transaction of their own, so that the ingest of several processes never queues up behind the one change counter.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import Final
 
 import orjson
@@ -17,7 +18,7 @@ from orjson import Fragment
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fleet_server.telemetry.copying import HEADER, SAMPLE_COLUMNS, TRAILER, SampleRow, any_rows, common_rows
+from fleet_server.telemetry.copying import HEADER, SAMPLE_COLUMNS, TRAILER, any_rows, common_rows
 from fleet_server.uplink.model import Incoming, Samples, Sender, Stream, to_moment
 from fleet_server.uplink.store import StoreAway, judged
 from fleet_server.uplink.times import KIOSK_MAX_US, KIOSK_MIN_US, kiosk_time
@@ -27,8 +28,12 @@ from kit.store import Database, Dialect
 HOST: Final = "host"
 FLUSH_S: Final = 0.2
 _COPY: Final = f"COPY telemetry_sample ({', '.join(SAMPLE_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-_MARKS: Final = ", ".join("?" * len(SAMPLE_COLUMNS))
-_INSERT: Final = f"INSERT INTO telemetry_sample ({', '.join(SAMPLE_COLUMNS)}) VALUES ({_MARKS})"  # noqa: S608 - names of ours
+_MARKS: Final = f"({', '.join('?' * len(SAMPLE_COLUMNS))})"
+_INSERTS: Final = tuple(
+    (rows, f"INSERT INTO telemetry_sample ({', '.join(SAMPLE_COLUMNS)}) VALUES {', '.join([_MARKS] * rows)}")  # noqa: S608 - names of ours
+    for rows in (400, 40, 1)
+)
+"""Statements for so many rows at once: SQLite's thread gives the interpreter away once a statement, not once a row."""
 _COMMON: Final = {HOST}
 _NO_SPAN: Final = {None}
 log = get_logger(__name__)
@@ -46,10 +51,10 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class SamplePart:
-    """The samples of a batch, ready to be written: `block` for COPY, `rows` for executemany."""
+    """The samples of a batch, ready to be written: `block` for COPY, `values` row after row for SQLite."""
 
     block: bytes
-    rows: Sequence[SampleRow]
+    values: Sequence[object]
     newest: Newest | None
 
 
@@ -80,16 +85,12 @@ class SampleSink:
         samples = list(map(orjson.dumps, given.values))
         sender = batch.header.sender
         newest = _newest(sender, given, samples)
-        if self._is_postgresql and set(given.component) == _COMMON and set(given.span_s) == _NO_SPAN:
-            key = (sender.kiosk_no, stream.no, sender.received_us)
-            return SamplePart(common_rows(*key, given, samples), (), newest)
-        rows = [
-            (sender.kiosk_no, at, stream.no, seq, kiosk_at, sender.received_us, hist, span_s, component, sample)
-            for seq, at, kiosk_at, hist, component, span_s, sample in zip(
-                given.seqs, given.at_us, given.kiosk_us, given.hist, given.component, given.span_s, samples, strict=True
-            )
-        ]
-        return SamplePart(any_rows(rows) if self._is_postgresql else b"", rows, newest)
+        key = (sender.kiosk_no, stream.no, sender.received_us)
+        if not self._is_postgresql:
+            return SamplePart(b"", _flat(*key, given, samples), newest)
+        is_common = set(given.component) == _COMMON and set(given.span_s) == _NO_SPAN
+        rows = common_rows if is_common else any_rows
+        return SamplePart(rows(*key, given, samples), (), newest)
 
     async def write(self, connection: AsyncConnection, parts: Sequence[SamplePart]) -> None:
         """See `RecordSink`."""
@@ -98,8 +99,13 @@ class SampleSink:
             async with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
                 await copy.write(b"".join((HEADER, *(part.block for part in parts), TRAILER)))
             return
-        rows = [(*row[:9], row[9].decode()) for part in parts for row in part.rows]
-        await connection.exec_driver_sql(_INSERT, rows)
+        values = list(chain.from_iterable(part.values for part in parts))
+        done = 0
+        for rows, statement in _INSERTS:
+            size = rows * len(SAMPLE_COLUMNS)
+            while len(values) - done >= size:
+                await connection.exec_driver_sql(statement, tuple(values[done : done + size]))
+                done += size
 
     def committed(self, parts: Sequence[SamplePart]) -> None:
         """See `RecordSink`."""
@@ -178,6 +184,23 @@ _KEEP_SQLITE: Final = (
     " ON CONFLICT (kiosk_no) DO UPDATE SET kid = excluded.kid, at = excluded.at, sample = excluded.sample,"
     " change_seq = excluded.change_seq WHERE telemetry_latest.at <= excluded.at"
 )
+
+
+def _flat(kiosk_no: int, stream_no: int, received_us: int, given: Samples, samples: Sequence[bytes]) -> list[object]:
+    """The values of all rows, one after the other, in the order of `SAMPLE_COLUMNS`."""
+    columns = (
+        repeat(kiosk_no),
+        given.at_us,
+        repeat(stream_no),
+        given.seqs,
+        given.kiosk_us,
+        repeat(received_us),
+        given.hist,
+        given.span_s,
+        given.component,
+        map(bytes.decode, samples),
+    )
+    return list(chain.from_iterable(zip(*columns, strict=False)))
 
 
 def _newest(sender: Sender, given: Samples, samples: Sequence[bytes]) -> Newest | None:

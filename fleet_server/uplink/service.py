@@ -102,7 +102,9 @@ class UplinkParts:
     metrics: Metrics
     clock: Clock
     overlaps: bool
-    """Read on while a group is written; not on SQLite, whose writing thread would fight for the interpreter."""
+    """Read on while a group is written; not on SQLite, whose writing thread would fight for the interpreter.
+
+    There a group is committed when all messages in hand are read, so that it is as large as the traffic allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,12 @@ class UplinkService:
                     since_yield = 0
                     await self._let_others_run()
             await self._introduce(strangers)
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """Have what is waiting committed."""
+        if self._waiting:
+            self._work.set()
 
     async def _introduce(self, strangers: Sequence[tuple[_Letter, Header]]) -> None:
         """Give new streams their numbers, all in one go, and take their batches up again."""
@@ -191,11 +199,13 @@ class UplinkService:
     async def _hand_on(self, letter: _Letter, batch: Incoming) -> None:
         prepared = self._parts.store.prepare(batch, partial(letter.read, self._reader))
         while self._waiting_records >= GROUP_RECORDS:
+            self._hurry()
             self._room.clear()
             await self._room.wait()
         self._waiting.append(prepared)
         self._waiting_records += prepared.header.size
-        self._work.set()
+        if self._parts.overlaps:
+            self._hurry()
 
     async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something in the store, however long that takes."""
