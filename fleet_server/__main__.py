@@ -36,7 +36,9 @@ from fleet_server.registry.service import RegistryService, Statuses
 from fleet_server.registry.store import RegistryStore
 from fleet_server.settings import ENV_PREFIX, SETTINGS_FILE, Role, Settings
 from fleet_server.staff.audit import AuditTrail
-from fleet_server.staff.store import AuditStore
+from fleet_server.staff.model import RecoveryIssued, Reset
+from fleet_server.staff.recovery import CONSOLE, Asker, RecoveryDesk
+from fleet_server.staff.store import AuditStore, StaffStore
 from kit.clock import SystemClock
 from kit.logs import configure
 from kit.settings import SettingsError, load
@@ -68,7 +70,11 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 enrolments = typer.Typer(help="登记请求: 仅在网页不可用时使用 (enrolment, for emergencies)。", no_args_is_help=True)
+staff = typer.Typer(
+    help="账户: 仅在没有管理员能登录时使用 (accounts, when no administrator can sign in)。", no_args_is_help=True
+)
 cli.add_typer(enrolments, name="enrolments")
+cli.add_typer(staff, name="staff")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -304,12 +310,72 @@ def confirm(
     out.print(f"{kid} 已登记 (enrolled)")
 
 
+@staff.command(name="list")
+def list_staff(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """列出账户 (list the accounts)。"""
+    settings = _settings(data_dir)
+
+    async def work() -> list[dict[str, Any]]:  # Any: JSON documents
+        async with _registry(settings) as desk:
+            return [
+                {
+                    "username": user.username,
+                    "display_name": user.display_name,
+                    "roles": [role.value for role in user.roles],
+                    "is_active": user.is_active,
+                    "is_recovering": user.recovery is not None,
+                }
+                for user in await StaffStore(desk.database).users()
+            ]
+
+    rows = _run(work())
+    if as_json:
+        out.print_json(json.dumps(rows, ensure_ascii=False))
+        return
+    table = Table("用户名", "姓名", "角色", "状态")
+    for row in rows:
+        state = "停用" if not row["is_active"] else "等待恢复" if row["is_recovering"] else "正常"
+        table.add_row(row["username"], row["display_name"], " ".join(row["roles"]), state)
+    out.print(table)
+
+
+@staff.command()
+def recover(
+    name: Annotated[str, typer.Argument(help="用户名 (user name)。", metavar="NAME")],
+    data_dir: DataDir = None,
+    reset: Annotated[
+        Reset, typer.Option(help="重置什么: both 密码和验证器, password 仅密码, totp 仅验证器 (what was lost)。")
+    ] = Reset.BOTH,
+    as_json: Json = False,
+    actor: Actor = "",
+) -> None:
+    """恢复丢失手机或密码的账户: 打印一次性令牌, 旧密码、会话和令牌立即失效 (recover an account)。"""
+    settings = _settings(data_dir)
+
+    async def work() -> RecoveryIssued:
+        async with _registry(settings) as desk:
+            recovery = RecoveryDesk(StaffStore(desk.database), desk.auditor, SystemClock())
+            return await recovery.issue(name, reset, Asker(actor or _operator(), CONSOLE))
+
+    issued = _run(work())
+    site = settings.public_url or f"http://{settings.http.host}:{settings.http.port}"
+    link = f"{site.rstrip('/')}/recover#{issued.token}"
+    if as_json:
+        out.print_json(json.dumps({**issued.model_dump(mode="json"), "link": link}))
+        return
+    out.print(f"{name} 的账户已关闭, 只能用此令牌重新打开 (closed until this token is used):")
+    out.print(f"一次性令牌 (one-time token): {issued.token}")
+    out.print(f"打开网页 (open): {link}")
+    out.print(f"有效期至 (valid until): {issued.expires_at.astimezone():%Y-%m-%d %H:%M:%S}")
+
+
 class _Desk:
     """The registry without a server around it."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         clock = SystemClock()
         self.settings = settings
+        self.database = database
         self.store = RegistryStore(database)
         self.directory = Directory(self.store)
         self.auditor = AuditTrail(AuditStore(database), clock)

@@ -58,7 +58,8 @@ from fleet_server.staff.audit import AuditTrail
 from fleet_server.staff.hashing import Passwords
 from fleet_server.staff.model import StaffPrincipal
 from fleet_server.staff.ports import Auditor
-from fleet_server.staff.routes import CookieName, StaffAuthenticator, staff_routes
+from fleet_server.staff.recovery import RecoveryDesk, RecoveryService
+from fleet_server.staff.routes import CookieName, StaffAuthenticator, recovery_routes, staff_routes
 from fleet_server.staff.service import StaffService
 from fleet_server.staff.store import AuditStore, StaffStore
 from kit.clock import Clock, ulid
@@ -234,12 +235,16 @@ def _staff_parts(core: Core, parts: Parts) -> None:
     settings = core.settings
     store, audit_store = StaffStore(core.database), AuditStore(core.database)
     trail = AuditTrail(audit_store, core.clock)
+    passwords = Passwords()
     service = StaffService(
-        store, Passwords(), trail, first_admin_token_file=settings.first_admin_token_file, clock=core.clock
+        store, passwords, trail, first_admin_token_file=settings.first_admin_token_file, clock=core.clock
     )
+    recovery = RecoveryService(store, passwords, trail, service.door, core.clock)
     cookie = CookieName(is_secure=(settings.public_url or "").startswith("https://"))
     parts.staff = StaffAuthenticator(service, trail, cookie)
-    parts.routes += [*staff_routes(service, audit_store, trail, cookie), alert_routes(core.alerts)]
+    parts.routes += staff_routes(service, audit_store, trail, cookie)
+    parts.routes += recovery_routes(RecoveryDesk(store, trail, core.clock), recovery)
+    parts.routes.append(alert_routes(core.alerts))
 
 
 def _flow_parts(core: Core, parts: Parts, roles: frozenset[Role]) -> None:

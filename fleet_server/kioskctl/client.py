@@ -33,6 +33,8 @@ _TEXTS: Final = {
     "unknown_kiosk": "没有这台自助机 (no such kiosk)",
     "unknown_user": "没有这个账户 (no such account)",
     "name_taken": "用户名已被使用 (name is taken)",
+    "account_disabled": "账户已停用, 请先启用 (the account is disabled)",
+    "not_for_oneself": "不能对自己的账户执行, 请另一名管理员操作 (not for oneself)",
     "last_administrator": "不能移除最后一名账户管理员 (the last administrator)",
     "password_too_weak": "密码太弱: 至少 12 位, 或 10 位且含三类字符 (password too weak)",
     "password_too_common": "密码过于常见 (password too common)",

@@ -7,6 +7,10 @@ import asyncio
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from fleet_server.errors import Refusal
+from fleet_server.staff.model import User
+from fleet_server.staff.rules import check_password
+
 AT_ONCE = 2
 """Each hash takes 64 MiB and a core for a moment; more at once would only be slower."""
 
@@ -30,6 +34,18 @@ class Passwords:
         async with self._gate:
             fits = await asyncio.to_thread(self._verify, encoded if encoded is not None else self._decoy, password)
         return fits and encoded is not None
+
+    async def replacing(self, user: User, password: str) -> str:
+        """The encoded hash of a new password of this account.
+
+        Raises:
+            Refusal: it is too weak, or was used before.
+        """
+        check_password(password, user.username)
+        for earlier in (user.password_hash, *user.earlier_hashes):
+            if await self.matches(earlier, password):
+                raise Refusal("password_used_before", "This password was used before", status=422)
+        return await self.hash(password)
 
     def _verify(self, encoded: str, password: str) -> bool:
         try:

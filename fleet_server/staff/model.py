@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +19,23 @@ Password = Annotated[str, Field(min_length=1, max_length=256)]
 DisplayName = Annotated[str, Field(min_length=1, max_length=64, pattern=PRINTABLE)]
 TotpCode = Annotated[str, Field(pattern=r"^[0-9]{6}$")]
 Language = Literal["zh-CN", "en"]
+
+
+class Reset(StrEnum):
+    """What a recovery replaces; the other one has to be proved."""
+
+    BOTH = "both"
+    PASSWORD = "password"  # noqa: S105 - the name of a choice
+    TOTP = "totp"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A one-time token is out for an account; until it is used the account opens to nothing else."""
+
+    digest: str
+    reset: Reset
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +56,7 @@ class User:
     is_active: bool
     created_at: datetime
     password_changed_at: datetime
+    recovery: Recovery | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +139,26 @@ class PasswordForm(Form):
     new: Password
 
 
+class RecoveryForm(Form):
+    """Take away what somebody lost: by default both the password and the second factor."""
+
+    reset: Reset = Reset.BOTH
+
+
+class RecoveryTokenForm(Form):
+    """The one-time token of a recovery."""
+
+    token: Annotated[str, Field(min_length=8, max_length=128)]
+
+
+class RecoverForm(RecoveryTokenForm):
+    """The new password, or the present one when only the second factor is replaced."""
+
+    password: Password
+    totp: TotpCode | None = None
+    """A code of the present second factor when only the password is replaced."""
+
+
 class UserForm(Form):
     """A new account."""
 
@@ -155,6 +194,32 @@ class TotpSetup(BaseModel):
     totp_uri: str
 
 
+class RecoveryIssued(BaseModel):
+    """Shown once, to be handed to the person the account belongs to."""
+
+    username: str
+    token: str
+    reset: Reset
+    expires_at: datetime
+
+
+class RecoveryView(BaseModel):
+    """What a one-time token opens."""
+
+    username: str
+    display_name: str
+    reset: Reset
+    expires_at: datetime
+
+
+class Recovered(BaseModel):
+    """The account is open again; the second factor, if it is a new one, is shown this once."""
+
+    username: str
+    totp_secret: str | None
+    totp_uri: str | None
+
+
 class Me(BaseModel):
     """The caller."""
 
@@ -174,6 +239,8 @@ class UserView(BaseModel):
     language: Language
     is_active: bool
     locked_until: datetime | None
+    recovery_expires_at: datetime | None
+    """Until when the one-time token that is out for it is good; the account takes no other sign-in meanwhile."""
     created_at: datetime
     password_changed_at: datetime
 

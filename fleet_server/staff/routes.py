@@ -24,6 +24,12 @@ from fleet_server.staff.model import (
     LoginForm,
     Me,
     PasswordForm,
+    Recovered,
+    RecoverForm,
+    RecoveryForm,
+    RecoveryIssued,
+    RecoveryTokenForm,
+    RecoveryView,
     Session,
     SessionView,
     StaffPrincipal,
@@ -39,6 +45,7 @@ from fleet_server.staff.model import (
 )
 from fleet_server.staff.permissions import Permission, permissions_of
 from fleet_server.staff.ports import AuditEntry
+from fleet_server.staff.recovery import Asker, RecoveryDesk, RecoveryService
 from fleet_server.staff.rules import SESSION_AGE
 from fleet_server.staff.service import StaffService
 from fleet_server.staff.store import AuditStore
@@ -55,6 +62,10 @@ _OWN_ROWS: Final = frozenset(
         ("auth.login", "sign_in_refused"),
         ("auth.first_admin", None),
         ("auth.password", None),
+        ("auth.recover", None),
+        ("auth.recover", "recovery_refused"),
+        ("auth.recovery", None),
+        ("users.recover_user", None),
     }
 )
 """Operations and outcomes of which the service writes a better row: it knows the name."""
@@ -131,7 +142,7 @@ class StaffAuthenticator:
 
 
 def staff_routes(service: StaffService, store: AuditStore, trail: AuditTrail, cookie: CookieName) -> list[Routes]:
-    """All routes of this feature."""
+    """All routes of this feature but those of recovery."""
     return [
         _sign_in_routes(service, cookie),
         _user_routes(service),
@@ -139,6 +150,30 @@ def staff_routes(service: StaffService, store: AuditStore, trail: AuditTrail, co
         _token_routes(service),
         _audit_routes(store, trail),
     ]
+
+
+def recovery_routes(desk: RecoveryDesk, service: RecoveryService) -> list[Routes]:
+    """The way back for somebody who lost password or phone."""
+    users, auth = Routes("users"), Routes("auth")
+
+    @users.post(
+        "/api/v1/users/{username}/recovery",
+        permission=Permission.USERS_MANAGE,
+        summary="Close an account until its owner comes with the one-time token this makes",
+        status=201,
+    )
+    async def recover_user(call: Call[StaffPrincipal], username: str, body: RecoveryForm) -> RecoveryIssued:
+        return await desk.issue(username, body.reset, Asker(call.principal.id, call.remote))
+
+    @auth.post("/api/v1/auth/recovery", permission=None, summary="What a one-time token of a recovery opens")
+    async def recovery(call: Call[StaffPrincipal], body: RecoveryTokenForm) -> RecoveryView:
+        return await service.look(body.token, call.remote)
+
+    @auth.post("/api/v1/auth/recover", permission=None, summary="Use a one-time token: the account opens again")
+    async def recover(call: Call[StaffPrincipal], body: RecoverForm) -> Recovered:
+        return await service.redeem(body, call.remote)
+
+    return [users, auth]
 
 
 def _sign_in_routes(service: StaffService, cookie: CookieName) -> Routes:
@@ -304,7 +339,9 @@ def _me(user: User, permissions: frozenset[str]) -> Me:
 
 
 def _user_view(user: User) -> UserView:
-    return UserView.model_validate({name: getattr(user, name) for name in UserView.model_fields})
+    facts = {name: getattr(user, name) for name in UserView.model_fields if name != "recovery_expires_at"}
+    expires_at = None if user.recovery is None else user.recovery.expires_at
+    return UserView.model_validate({**facts, "recovery_expires_at": expires_at})
 
 
 def _session_view(session: Session, caller: StaffPrincipal) -> SessionView:

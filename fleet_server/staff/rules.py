@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import string
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +20,10 @@ LOCK_FOR: Final = timedelta(minutes=15)
 SESSION_IDLE: Final = timedelta(minutes=15)
 SESSION_AGE: Final = timedelta(hours=8)
 REMEMBERED_PASSWORDS: Final = 5
+RECOVERY_LIFE: Final = timedelta(hours=24)
+"""Handed over by an administrator: the person may be on another shift."""
+CONSOLE_RECOVERY_LIFE: Final = timedelta(hours=1)
+"""Printed on the server's own screen: whoever asked for it stands there."""
 LONG: Final = 12
 SHORT: Final = 10
 CLASSES: Final = 3
@@ -68,6 +73,17 @@ def is_locked(user: User, now: datetime) -> bool:
 def lock_after_failure(failures: int, now: datetime) -> datetime | None:
     """Until when the account is locked after that many failures in a row."""
     return now + LOCK_FOR if failures % LOCK_AFTER == 0 else None
+
+
+def with_password(user: User, encoded: str, now: datetime) -> User:
+    """The account with a new password; the ones before it are remembered."""
+    kept = (user.password_hash, *user.earlier_hashes)[: REMEMBERED_PASSWORDS - 1]
+    return replace(user, password_hash=encoded, earlier_hashes=kept, password_changed_at=now)
+
+
+def takes_sign_in(user: User, now: datetime) -> bool:
+    """Whether password and code may open the account at all right now."""
+    return user.is_active and user.recovery is None and not is_locked(user, now)
 
 
 def is_alive(session: Session, now: datetime) -> bool:

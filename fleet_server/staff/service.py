@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Final
 import pyotp
 
 from fleet_server.errors import Refusal
+from fleet_server.staff.door import Door
 from fleet_server.staff.hashing import Passwords
 from fleet_server.staff.model import (
     ApiToken,
@@ -33,53 +33,23 @@ from fleet_server.staff.model import (
 from fleet_server.staff.permissions import FIRST_ADMIN_ROLES, Permission, Role, permissions_of
 from fleet_server.staff.ports import AuditEntry, Auditor
 from fleet_server.staff.rules import (
-    REMEMBERED_PASSWORDS,
     SESSION_AGE,
     SESSION_IDLE,
     accepted_step,
     check_password,
     digest_of,
     is_alive,
-    is_locked,
     lock_after_failure,
+    takes_sign_in,
     totp_uri,
+    with_password,
 )
 from fleet_server.staff.store import StaffStore
 from kit.clock import Clock, ulid
 
 TOUCH_AFTER: Final = timedelta(seconds=30)
 """A session's last use is written at most this often."""
-_SOURCES_KEPT: Final = 10_000
-_DELAY_CAP_S: Final = 8.0
-_FREE_FAILURES: Final = 3
-_FORGIVE_AFTER: Final = timedelta(minutes=15)
 _WRONG: Final = Refusal("sign_in_refused", "User name, password or code is wrong, or the account is locked", status=401)
-
-
-class SourceDelays:
-    """Slows a network address down after tries that did not succeed; never locks anybody out."""
-
-    def __init__(self) -> None:
-        """Nobody has failed yet."""
-        self._failures: OrderedDict[str, tuple[int, datetime]] = OrderedDict()
-
-    def delay_s(self, source: str, now: datetime) -> float:
-        """How long this address waits before its next try is looked at."""
-        count, last = self._failures.get(source, (0, now))
-        if now - last > _FORGIVE_AFTER or count < _FREE_FAILURES:
-            return 0.0
-        return float(min(_DELAY_CAP_S, 0.25 * 2.0 ** (count - _FREE_FAILURES)))
-
-    def failed(self, source: str, now: datetime) -> None:
-        """Count a failure."""
-        count, last = self._failures.pop(source, (0, now))
-        self._failures[source] = (1 if now - last > _FORGIVE_AFTER else count + 1, now)
-        while len(self._failures) > _SOURCES_KEPT:
-            self._failures.popitem(last=False)
-
-    def succeeded(self, source: str) -> None:
-        """Forget the failures of an address."""
-        self._failures.pop(source, None)
 
 
 class StaffService:
@@ -96,13 +66,12 @@ class StaffService:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Connect the parts."""
-        self._sleep = sleep
         self._store = store
         self._passwords = passwords
         self._auditor = auditor
         self._token_file = first_admin_token_file
         self._clock = clock
-        self._delays = SourceDelays()
+        self.door = Door(clock, sleep)
 
     async def make_first_admin(self, form: FirstAdminForm, source: str) -> TotpSetup:
         """Turn the one-time token into the first account.
@@ -110,7 +79,7 @@ class StaffService:
         Raises:
             Refusal: there is an account already, the token is wrong, or the password is too weak.
         """
-        await self._admit(source)
+        await self.door.admit(source)
         wanted = await asyncio.to_thread(_read_token, self._token_file)
         if wanted is None or not hmac.compare_digest(wanted.encode(), form.token.encode()):
             raise Refusal("token_refused", "The one-time token is wrong or was used already", status=403)
@@ -118,7 +87,7 @@ class StaffService:
         user = await self._new_user(form.username, form.display_name, FIRST_ADMIN_ROLES, form.password)
         if not await self._store.add_user(user, only_if_none=True):
             raise Refusal("already_set_up", "There is an administrator already", status=403)
-        self._delays.succeeded(source)
+        self.door.forgive(source)
         await asyncio.to_thread(_remove, self._token_file)
         await self._note(user.username, "first_admin", user.username, "ok", source)
         return _setup(user)
@@ -129,7 +98,7 @@ class StaffService:
         Raises:
             Refusal: always the same one, whatever was wrong.
         """
-        await self._admit(source)
+        await self.door.admit(source)
         user = await self._store.user(form.username)
         fits = await self._passwords.matches(None if user is None else user.password_hash, form.password)
         now = self._clock.utc()
@@ -137,7 +106,7 @@ class StaffService:
             # A name nobody has may be a password typed into the wrong field: it is not kept.
             await self._note("unknown" if user is None else user.username, "sign_in", None, "refused", source)
             raise _WRONG
-        self._delays.succeeded(source)
+        self.door.forgive(source)
         token = secrets.token_urlsafe(32)
         await self._store.drop_dead_sessions(now - SESSION_AGE, now - SESSION_IDLE)
         await self._store.add_session(
@@ -155,7 +124,7 @@ class StaffService:
 
         def judge(current: User) -> User:
             nonlocal accepted
-            if is_locked(current, now) or not current.is_active:
+            if not takes_sign_in(current, now):
                 return current
             # The password was compared before the lock: it may have been changed since.
             is_right = fits and user is not None and current.password_hash == user.password_hash
@@ -181,7 +150,9 @@ class StaffService:
         if session is None or not is_alive(session, now):
             return None
         user = await self._store.user(session.username)
-        if user is None or not user.is_active or session.created_at < user.password_changed_at:
+        if user is None or not user.is_active or user.recovery is not None:
+            return None
+        if session.created_at < user.password_changed_at:
             return None
         if now - session.last_used_at >= TOUCH_AFTER:
             await self._store.touch_session(session.id, now)
@@ -193,7 +164,7 @@ class StaffService:
         if found is None or self._clock.utc() >= found.expires_at:
             return None
         user = await self._store.user(found.username)
-        if user is None or not user.is_active:
+        if user is None or not user.is_active or user.recovery is not None:
             return None
         return StaffPrincipal(user.username, found.permissions & permissions_of(user.roles))
 
@@ -203,23 +174,13 @@ class StaffService:
         Raises:
             Refusal: the old one is wrong, the new one too weak or used before.
         """
-        await self._admit(source)
+        await self.door.admit(source)
         user = await self.user(principal.id)
         if not await self._passwords.matches(user.password_hash, form.current):
             raise Refusal("password_wrong", "The current password is wrong", status=403)
-        self._delays.succeeded(source)
-        check_password(form.new, user.username)
-        for earlier in (user.password_hash, *user.earlier_hashes):
-            if await self._passwords.matches(earlier, form.new):
-                raise Refusal("password_used_before", "This password was used before", status=422)
-        encoded = await self._passwords.hash(form.new)
-        now = self._clock.utc()
-
-        def change(current: User) -> User:
-            kept = (current.password_hash, *current.earlier_hashes)[: REMEMBERED_PASSWORDS - 1]
-            return replace(current, password_hash=encoded, earlier_hashes=kept, password_changed_at=now)
-
-        await self._store.change_user(user.username, change)
+        self.door.forgive(source)
+        encoded, now = await self._passwords.replacing(user, form.new), self._clock.utc()
+        await self._store.change_user(user.username, lambda current: with_password(current, encoded, now))
         await self._store.drop_sessions(username=user.username)
         await self._note(user.username, "change_password", user.username, "ok", source)
 
@@ -344,20 +305,13 @@ class StaffService:
             password_changed_at=now,
         )
 
-    async def _admit(self, source: str) -> None:
-        """Let an address try after its delay. The try counts at once, so that many in parallel wait too."""
-        now = self._clock.utc()
-        delay_s = self._delays.delay_s(source, now)
-        self._delays.failed(source, now)
-        if delay_s > 0:
-            await self._sleep(delay_s)
-
     async def _note(self, actor: str, action: str, target: str | None, outcome: str, source: str) -> None:
         await self._auditor.record(AuditEntry(actor, action, target, outcome, {}, source))
 
 
 def _keep_an_administrator(users: Sequence[User]) -> None:
-    if not any(user.is_active and Permission.USERS_MANAGE in permissions_of(user.roles) for user in users):
+    reachable = [user for user in users if user.is_active and user.recovery is None]
+    if not any(Permission.USERS_MANAGE in permissions_of(user.roles) for user in reachable):
         raise Refusal("last_administrator", "Nobody would be left who manages accounts")
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, MetaData
 from sqlmodel import Field, SQLModel, col, delete, func, select, update
 
-from fleet_server.staff.model import ApiToken, AuditRow, Session, User
+from fleet_server.staff.model import ApiToken, AuditRow, Recovery, Reset, Session, User
 from fleet_server.staff.permissions import Role
 from kit.store import Database, Json, UtcDateTime, metadata_of
 
 METADATA: MetaData = metadata_of("fleet")
+_RECOVERY = tuple(Recovery.__slots__)
 
 
 class _Row(SQLModel):
@@ -39,6 +39,9 @@ class UserRow(_Row, table=True):
     is_active: bool
     created_at: datetime = Field(sa_type=UtcDateTime)
     password_changed_at: datetime = Field(sa_type=UtcDateTime)
+    recovery_digest: str | None = Field(default=None, max_length=64, index=True)
+    recovery_reset: str | None = Field(default=None, max_length=16)
+    recovery_expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class SessionRow(_Row, table=True):
@@ -101,6 +104,12 @@ class StaffStore:
         """One account."""
         async with self._database.read_session() as session:
             row = await session.get(UserRow, username)
+            return None if row is None else _user(row)
+
+    async def user_by_recovery(self, digest: str) -> User | None:
+        """The account for which the recovery token with that digest is out."""
+        async with self._database.read_session() as session:
+            row = (await session.exec(select(UserRow).where(UserRow.recovery_digest == digest))).first()
             return None if row is None else _user(row)
 
     async def users(self) -> list[User]:
@@ -203,6 +212,13 @@ class StaffStore:
             statement = delete(TokenRow).where(col(TokenRow.id) == identifier, col(TokenRow.username) == username)
             return (await session.exec(statement)).rowcount > 0
 
+    async def end_everything(self, username: str) -> int:
+        """End all sessions and withdraw all API tokens of an account; how many there were."""
+        async with self._database.session() as session:
+            sessions = await session.exec(delete(SessionRow).where(col(SessionRow.username) == username))
+            tokens = await session.exec(delete(TokenRow).where(col(TokenRow.username) == username))
+            return sessions.rowcount + tokens.rowcount
+
 
 class AuditStore:
     """The audit trail: rows are added and read, nothing else."""
@@ -268,12 +284,16 @@ def _fields(record: Any) -> dict[str, Any]:  # noqa: ANN401 - any of our slotted
 
 def _user(row: UserRow) -> User:
     values = row.model_dump()
-    user = User(**values)
-    return replace(user, roles=tuple(Role(role) for role in row.roles), earlier_hashes=tuple(row.earlier_hashes))
+    digest, reset, expires_at = (values.pop(f"recovery_{name}") for name in _RECOVERY)
+    recovery = None if digest is None else Recovery(digest, Reset(reset), expires_at)
+    values |= {"roles": tuple(Role(role) for role in row.roles), "earlier_hashes": tuple(row.earlier_hashes)}
+    return User(**values, recovery=recovery)
 
 
 def _user_row(user: User) -> UserRow:
     values = _fields(user)
+    recovery = values.pop("recovery")
+    values |= {f"recovery_{name}": None if recovery is None else getattr(recovery, name) for name in _RECOVERY}
     values["roles"] = [role.value for role in user.roles]
     values["earlier_hashes"] = list(user.earlier_hashes)
     return UserRow(**values)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from fleet_server.__main__ import Exit, cli
+from fleet_server.staff.model import RecoverForm
+from kit.clock import ManualClock, SystemClock
+from kit.store import Database
 from support.ports import free_port
 from support.registry import HEAD
+from support.staff import Desk, make_desk
 
 Run = Callable[..., Result]
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -128,6 +135,36 @@ def test_doctor_finds_what_was_broken(run: Run, tmp_path: Path) -> None:
     assert result.exit_code == Exit.UNHEALTHY
     bad = {item["check"] for item in json.loads(result.output) if not item["ok"]}
     assert bad == {"密钥文件权限 (key modes)", "访问控制表 (acl)", "吊销列表 (CRL)", "消息代理 (broker)"}
+
+
+def test_the_last_administrator_gets_a_token_on_the_servers_shell(run: Run, tmp_path: Path) -> None:
+    run("init")
+    database_url = f"sqlite+aiosqlite:///{tmp_path / 'fleet' / 'fleet.db'}"
+
+    async def with_desk(work: Callable[[Desk], Awaitable[T]]) -> T:
+        database = Database(database_url)
+        try:
+            return await work(make_desk(database, ManualClock(SystemClock().utc()), tmp_path))
+        finally:
+            await database.close()
+
+    asyncio.run(with_desk(lambda desk: desk.first_admin()))
+    assert run("staff", "recover", "nobody").exit_code == Exit.REFUSED
+    assert run("staff", "recover", "chief", "--reset", "everything").exit_code == Exit.USAGE
+    issued = json.loads(run("staff", "recover", "chief", "--json").output)
+    assert issued["link"] == f"http://127.0.0.1:8080/recover#{issued['token']}"
+    (row,) = json.loads(run("staff", "list", "--json").output)
+    assert (row["username"], row["is_recovering"]) == ("chief", True)
+    again = run("staff", "recover", "chief").output
+    assert "一次性令牌" in again
+    assert issued["token"] not in again
+    assert "等待恢复" in run("staff", "list").output
+    token = next(line for line in again.splitlines() if line.startswith("一次性令牌")).rpartition(" ")[2]
+    form = RecoverForm(token=token, password="Green-Door-7711")
+    done = asyncio.run(with_desk(lambda desk: desk.recovery.redeem(form, "10.0.0.7")))
+    assert done.totp_secret is not None
+    rows = asyncio.run(with_desk(lambda desk: desk.audit.rows(after_no=0, limit=10, action="recovery_issued")))
+    assert {(row.actor[:4], row.target, row.source) for row in rows} == {("cli:", "chief", "console")}
 
 
 def test_the_openapi_document_needs_no_installation(run: Run, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from fleet_server.staff.audit import AuditTrail
 from fleet_server.staff.hashing import Passwords
 from fleet_server.staff.model import FirstAdminForm, LoginForm, StaffPrincipal, TotpSetup, UserForm
 from fleet_server.staff.permissions import Role, permissions_of
+from fleet_server.staff.recovery import RecoveryDesk, RecoveryService
 from fleet_server.staff.service import StaffService
 from fleet_server.staff.store import AuditStore, StaffStore
 from kit.clock import ManualClock
@@ -45,6 +46,8 @@ class Desk:
     trail: AuditTrail
     hasher: CountingHasher
     service: StaffService
+    issuing: RecoveryDesk
+    recovery: RecoveryService
     token_file: Path
     slept: list[float]
     secrets: dict[str, str] = field(default_factory=dict)
@@ -92,5 +95,8 @@ def make_desk(database: Database, clock: ManualClock, folder: Path) -> Desk:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    service = StaffService(store, Passwords(hasher), trail, first_admin_token_file=token_file, clock=clock, sleep=sleep)
-    return Desk(clock, store, audit, trail, hasher, service, token_file, slept)
+    passwords = Passwords(hasher)
+    service = StaffService(store, passwords, trail, first_admin_token_file=token_file, clock=clock, sleep=sleep)
+    issuing = RecoveryDesk(store, trail, clock)
+    recovery = RecoveryService(store, passwords, trail, service.door, clock)
+    return Desk(clock, store, audit, trail, hasher, service, issuing, recovery, token_file, slept)

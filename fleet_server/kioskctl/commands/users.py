@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from typing import Annotated
 from urllib.parse import quote
 
@@ -14,6 +15,16 @@ from fleet_server.kioskctl.output import dump, moment, pairs, say, table
 from fleet_server.kioskctl.running import Json, ask, confirmed, end
 
 users = typer.Typer(help="账户 (accounts)。", no_args_is_help=True)
+
+
+class Reset(StrEnum):
+    """What the person lost."""
+
+    BOTH = "both"
+    PASSWORD = "password"  # noqa: S105 - the name of a choice
+    TOTP = "totp"
+
+
 Name = Annotated[str, typer.Argument(help="用户名 (user name)。", metavar="NAME")]
 
 
@@ -25,13 +36,13 @@ def listed(as_json: Json = False) -> None:
         dump(page["items"])
         return
     table(
-        ("用户名", "姓名", "角色", "启用", "锁定至", "密码更改于"),
+        ("用户名", "姓名", "角色", "状态", "锁定至", "密码更改于"),
         [
             (
                 row["username"],
                 row["display_name"],
                 " ".join(row["roles"]),
-                row["is_active"],
+                "停用" if not row["is_active"] else "等待恢复" if row["recovery_expires_at"] else "启用",
                 moment(row["locked_until"]),
                 moment(row["password_changed_at"]),
             )
@@ -85,6 +96,32 @@ def enable(name: Name, as_json: Json = False) -> None:
 def unlock(name: Name, as_json: Json = False) -> None:
     """解除多次失败后的锁定 (unlock)。"""
     _change(name, {"unlock": True}, "已解锁 (unlocked)", as_json=as_json)
+
+
+@users.command()
+def recover(
+    name: Name,
+    reset: Annotated[
+        Reset, typer.Option(help="丢失了什么: both 密码和手机, password 仅密码, totp 仅手机 (what was lost)。")
+    ] = Reset.BOTH,
+    yes: Annotated[bool, typer.Option("--yes", help="不再询问 (do not ask)。")] = False,
+    as_json: Json = False,
+) -> None:
+    """恢复丢失手机或密码的账户: 打印一次性令牌, 旧密码、会话和令牌立即失效 (recover an account)。"""
+    confirmed(f"关闭 {name} 的账户, 直到其使用一次性令牌? (recover)", yes=yes)
+    path = f"/api/v1/users/{quote(name, safe='')}/recovery"
+    issued: Document = ask(lambda client: client.post(path, {"reset": reset.value}), as_json=as_json)
+    if as_json:
+        dump(issued)
+        return
+    say(f"{name} 只能用此令牌重新登录 (until this token is used)。请当面交给本人, 只显示这一次 (shown once):")
+    pairs(
+        [
+            ("一次性令牌 (token)", issued["token"]),
+            ("在登录页打开 (on the sign-in page)", "丢失了手机或密码? → /recover"),
+            ("有效期至 (valid until)", moment(issued["expires_at"])),
+        ]
+    )
 
 
 def _change(name: str, patch: Document, done: str, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from support.ports import free_port
 from support.registry import HEAD, Machine
 from support.shell import Shell
 from support.staff import GOOD
+from support.staff_site import StaffSite
 from wire.enrolment import EnrolmentRequest
 from wire.faults import FACTS, Fault
 
@@ -207,6 +208,21 @@ async def test_accounts(chief: Shell) -> None:
     assert (await chief.run("users", "unlock", "nobody")).exit_code == 3
     assert (await chief.run("users", "add", "x", "--display-name", "x", "--role", "engineer")).exit_code == 2
     assert "engineer" in (await chief.run("users", "ls")).out
+
+
+async def test_an_account_is_recovered(chief: Shell, staff: StaffSite) -> None:
+    await staff.adds("engineer", Role.ENGINEER)
+    assert (await chief.run("users", "recover", "chief", "--yes")).exit_code == 3
+    assert (await chief.run("users", "recover", "nobody", "--yes")).exit_code == 3
+    assert (await chief.run("users", "recover", "engineer", stdin="n\n")).exit_code == 3
+    assert (await chief.run("users", "recover", "engineer", "--reset", "x", "--yes")).exit_code == 2
+    shown = (await chief.run("users", "recover", "engineer", "--yes")).out
+    issued = (await chief.run("users", "recover", "engineer", "--reset", "totp", "--yes", "--json")).document
+    assert (issued["reset"], issued["token"] in shown) == ("totp", False)
+    assert "等待恢复" in (await chief.run("users", "ls")).out
+    body = {"token": issued["token"], "password": GOOD}
+    assert (await staff.call("POST", "/api/v1/auth/recover", body=body)).status == 200
+    assert "等待恢复" not in (await chief.run("users", "ls")).out
 
 
 async def test_the_audit_trail_is_listed_exported_and_held_to_what_was_seen(chief: Shell, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from support.staff_site import Answer, StaffSite, staff_site
 PUBLIC = {
     ("POST", "/api/v1/auth/first-admin"),
     ("POST", "/api/v1/auth/login"),
+    ("POST", "/api/v1/auth/recover"),
+    ("POST", "/api/v1/auth/recovery"),
     ("GET", "/api/v1/health"),
 }
 """Operations for people who are not signed in. A new one belongs here only after a review."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ import pyotp
 import pytest
 
 from fleet_server.errors import Refusal
+from fleet_server.staff.door import Door
 from fleet_server.staff.model import Session
 from fleet_server.staff.rules import (
     LOCK_AFTER,
@@ -22,7 +24,7 @@ from fleet_server.staff.rules import (
     lock_after_failure,
     totp_uri,
 )
-from fleet_server.staff.service import SourceDelays
+from kit.clock import ManualClock
 
 NOW = datetime(2026, 3, 2, 8, 0, 10, tzinfo=UTC)
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -99,23 +101,34 @@ def test_the_authenticator_is_told_who_issued() -> None:
     assert digest_of("token") != "token"
 
 
-def test_an_address_waits_longer_with_every_failure_and_never_for_ever() -> None:
-    delays = SourceDelays()
-    seen = []
-    for _ in range(14):
-        seen.append(delays.delay_s("10.0.0.1", NOW))
-        delays.failed("10.0.0.1", NOW)
+async def test_an_address_waits_longer_with_every_failure_and_never_for_ever() -> None:
+    clock, slept = ManualClock(NOW), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    door = Door(clock, sleep)
+
+    async def waits(source: str) -> float:
+        before = len(slept)
+        await door.admit(source)
+        return slept[-1] if len(slept) > before else 0.0
+
+    seen = [await waits("10.0.0.1") for _ in range(14)]
     assert seen[:3] == [0.0, 0.0, 0.0]
     assert seen[3:] == sorted(seen[3:])
     assert seen[-1] == 8.0
-    assert delays.delay_s("10.0.0.2", NOW) == 0.0
-    assert delays.delay_s("10.0.0.1", NOW + timedelta(minutes=16)) == 0.0
-    delays.succeeded("10.0.0.1")
-    assert delays.delay_s("10.0.0.1", NOW) == 0.0
+    assert await waits("10.0.0.2") == 0.0
+    door.forgive("10.0.0.1")
+    assert await waits("10.0.0.1") == 0.0
+    for _ in range(6):
+        await waits("10.0.0.1")
+    clock.advance(16 * 60)
+    assert await waits("10.0.0.1") == 0.0
 
 
-def test_the_memory_of_addresses_is_bounded() -> None:
-    delays = SourceDelays()
+async def test_the_memory_of_addresses_is_bounded() -> None:
+    door = Door(ManualClock(NOW), asyncio.sleep)
     for number in range(10_100):
-        delays.failed(f"source-{number}", NOW)
-    assert len(delays._failures) == 10_000
+        await door.admit(f"source-{number}")
+    assert len(door._failures) == 10_000

@@ -191,6 +191,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/recover": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Use a one-time token: the account opens again */
+        post: operations["auth.recover"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/recovery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a one-time token of a recovery opens */
+        post: operations["auth.recovery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrolments": {
         parameters: {
             query?: never;
@@ -531,6 +565,23 @@ export interface paths {
         head?: never;
         /** Change an account */
         patch: operations["users.patch_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{username}/recovery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Close an account until its owner comes with the one-time token this makes */
+        post: operations["users.recover_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
 }
@@ -1321,6 +1372,87 @@ export interface components {
             reason: string;
         };
         /**
+         * Recovered
+         * @description The account is open again; the second factor, if it is a new one, is shown this once.
+         */
+        Recovered: {
+            /** Totp Secret */
+            totp_secret: string | null;
+            /** Totp Uri */
+            totp_uri: string | null;
+            /** Username */
+            username: string;
+        };
+        /**
+         * RecoverForm
+         * @description The new password, or the present one when only the second factor is replaced.
+         */
+        RecoverForm: {
+            /** Password */
+            password: string;
+            /** Token */
+            token: string;
+            /**
+             * Totp
+             * @default null
+             */
+            totp: string | null;
+        };
+        /**
+         * RecoveryForm
+         * @description Take away what somebody lost: by default both the password and the second factor.
+         */
+        RecoveryForm: {
+            /** @default both */
+            reset: components["schemas"]["Reset"];
+        };
+        /**
+         * RecoveryIssued
+         * @description Shown once, to be handed to the person the account belongs to.
+         */
+        RecoveryIssued: {
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            reset: components["schemas"]["Reset"];
+            /** Token */
+            token: string;
+            /** Username */
+            username: string;
+        };
+        /**
+         * RecoveryTokenForm
+         * @description The one-time token of a recovery.
+         */
+        RecoveryTokenForm: {
+            /** Token */
+            token: string;
+        };
+        /**
+         * RecoveryView
+         * @description What a one-time token opens.
+         */
+        RecoveryView: {
+            /** Display Name */
+            display_name: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            reset: components["schemas"]["Reset"];
+            /** Username */
+            username: string;
+        };
+        /**
+         * Reset
+         * @description What a recovery replaces; the other one has to be proved.
+         * @enum {string}
+         */
+        Reset: "both" | "password" | "totp";
+        /**
          * Role
          * @description What a person is to the fleet.
          * @enum {string}
@@ -1488,6 +1620,8 @@ export interface components {
              * Format: date-time
              */
             password_changed_at: string;
+            /** Recovery Expires At */
+            recovery_expires_at: string | null;
             /** Roles */
             roles: components["schemas"]["fleet_server__staff__permissions__Role"][];
             /** Totp Secret */
@@ -1569,6 +1703,8 @@ export interface components {
              * Format: date-time
              */
             password_changed_at: string;
+            /** Recovery Expires At */
+            recovery_expires_at: string | null;
             /** Roles */
             roles: components["schemas"]["fleet_server__staff__permissions__Role"][];
             /** Username */
@@ -1635,6 +1771,13 @@ export type SchemaPresenceTimeline = components['schemas']['PresenceTimeline'];
 export type SchemaProblem = components['schemas']['Problem'];
 export type SchemaQuarantineReason = components['schemas']['QuarantineReason'];
 export type SchemaReasoned = components['schemas']['Reasoned'];
+export type SchemaRecovered = components['schemas']['Recovered'];
+export type SchemaRecoverForm = components['schemas']['RecoverForm'];
+export type SchemaRecoveryForm = components['schemas']['RecoveryForm'];
+export type SchemaRecoveryIssued = components['schemas']['RecoveryIssued'];
+export type SchemaRecoveryTokenForm = components['schemas']['RecoveryTokenForm'];
+export type SchemaRecoveryView = components['schemas']['RecoveryView'];
+export type SchemaReset = components['schemas']['Reset'];
 export type SchemaRoleInput = components['schemas']['Role-Input'];
 export type SchemaSeries = components['schemas']['Series'];
 export type SchemaSessionView = components['schemas']['SessionView'];
@@ -1930,6 +2073,58 @@ export interface operations {
                 content?: never;
             };
             401: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "auth.recover": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecoverForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recovered"];
+                };
+            };
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "auth.recovery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecoveryTokenForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryView"];
+                };
+            };
             422: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
@@ -2528,6 +2723,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["UserView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "users.recover_user": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecoveryForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryIssued"];
                 };
             };
             401: components["responses"]["Problem"];
