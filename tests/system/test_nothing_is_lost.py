@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,16 +32,14 @@ ROUNDS = 5
 TESTS = Path(__file__).resolve().parent.parent
 
 
-def acknowledged(history: Path) -> int:
-    """How many events the agent has promised to keep."""
-    return sum(1 for _ in read_history(history).of("put", Outcome.OK))
+def promised(history: Path) -> set[int]:
+    """The numbers of the events the agent has promised to keep."""
+    return {int(event.value) for event in read_history(history).of("put", Outcome.OK)}
 
 
 def has_promised(history: Path, number: int) -> bool:
     """Whether the agent has promised to keep the event of that number."""
-    if not history.is_file():
-        return False
-    return any(event.value == number for event in read_history(history).of("put", Outcome.OK))
+    return history.is_file() and number in promised(history)
 
 
 def highest(history: Path) -> int:
@@ -113,37 +113,82 @@ async def test_server_killed(site: Hospital, tmp_path: Path) -> None:
     await drain_and_judge(site, crowd, control, history)
 
 
-async def test_agent_killed(site: Hospital, tmp_path: Path) -> None:
-    """A real agent on a real disk: an event counts as acknowledged when the agent's reporter returned."""
-    history = tmp_path / "history.jsonl"
+@dataclass(frozen=True, slots=True)
+class Talker:
+    """A real agent on a real disk that says numbers; a number counts as acknowledged when its reporter returned."""
+
+    site: Hospital
+    kid: str
+    first: int
+    last: int
+    folder: Path
+
+    @property
+    def history(self) -> Path:
+        """What it tried and what it was promised."""
+        return self.folder / f"{self.kid}.jsonl"
+
+    async def talk_and_die(self) -> Child:
+        """Kill it again and again until it has said everything; a last process that sends what is left."""
+        data_dir = self.folder / self.kid
+        install_identity(self.site, self.kid, data_dir)
+        environ = {
+            "KIOSK_DATA_DIR": str(data_dir),
+            "KIOSK_LOCAL_API__PORT": "0",
+            "KIOSK_UPLINK__RESEND_S": "2",
+            "KIOSK_UPLINK__BACKFILL_PER_S": "2000",
+            "PYTHONPATH": os.pathsep.join((str(TESTS), os.environ.get("PYTHONPATH", ""))),
+        }
+        said, step = self.first - 1, (self.last - self.first + 1) // ROUNDS
+        while said < self.last:
+            process = self._start(said + 1, environ)
+            until = min(self.last, said + step)
+            await wait_for(partial(has_promised, self.history, until), timeout_s=90.0, what=f"{self.kid}: {until}")
+            process.kill9()
+            said = highest(self.history)
+        return self._start(self.last + 1, environ)
+
+    def _start(self, first: int, environ: Mapping[str, str]) -> Child:
+        words = (str(self.history), str(first), str(self.last))
+        return self.site.start("system.kiosk_talker", *words, name=self.kid, environ=environ)
+
+    def judge(self, stored: Sequence[int]) -> None:
+        """Compare what it was promised with what is in the store."""
+        with HistoryWriter(self.history, "store") as writer:
+            for number in stored:
+                if self.first <= number <= self.last:
+                    writer.ok("take", number, key="events")
+        total_queue(read_history(self.history)).require(attempted=self.last - self.first + 1)
+
+
+async def kill_agents(site: Hospital, folder: Path, agents: int, events: int) -> None:
+    """Have `agents` say `events` together, each killed several times meanwhile; judge each one."""
     await site.start_server()
-    site.run("fleet_server", "lab-identities", "--count", "1", "--out", str(site.identities_dir))
-    install_identity(site, "sim-0001", tmp_path / "agent")
-    environ = {
-        "KIOSK_DATA_DIR": str(tmp_path / "agent"),
-        "KIOSK_LOCAL_API__PORT": "0",
-        "KIOSK_UPLINK__RESEND_S": "2",
-        "KIOSK_UPLINK__BACKFILL_PER_S": "2000",
-        "PYTHONPATH": os.pathsep.join((str(TESTS), os.environ.get("PYTHONPATH", ""))),
-    }
-    said = 0
-    while said < AGENT_EVENTS:
-        talker = site.start(
-            "system.kiosk_talker", str(history), str(said + 1), str(AGENT_EVENTS), name="agent", environ=environ
-        )
-        until = min(AGENT_EVENTS, said + AGENT_EVENTS // ROUNDS)
-        await wait_for(partial(has_promised, history, until), timeout_s=30.0, what=f"{until} events")
-        if until < AGENT_EVENTS:
-            talker.kill9()
-        said = highest(history)
-    await wait_for(
-        lambda: len(set(numbers(site))) >= acknowledged(history), timeout_s=60.0, what="all events in the store"
-    )
-    talker.terminate()
-    with HistoryWriter(history, "store") as writer:
-        for number in numbers(site):
-            writer.ok("take", number, key="events")
-    total_queue(read_history(history)).require(attempted=AGENT_EVENTS)
+    site.run("fleet_server", "lab-identities", "--count", str(agents), "--out", str(site.identities_dir))
+    share = events // agents
+    talkers = [
+        Talker(site, f"sim-{number + 1:04d}", number * share + 1, (number + 1) * share, folder)
+        for number in range(agents)
+    ]
+    async with asyncio.TaskGroup() as group:
+        talks = [group.create_task(talker.talk_and_die(), name=talker.kid) for talker in talkers]
+    kept = {number for talker in talkers for number in promised(talker.history)}
+    await wait_for(lambda: kept.issubset(numbers(site)), timeout_s=90.0, what="all promised events in the store")
+    for talk in talks:
+        talk.result().terminate()
+    stored = numbers(site)
+    for talker in talkers:
+        talker.judge(stored)
+
+
+async def test_agent_killed(site: Hospital, tmp_path: Path) -> None:
+    await kill_agents(site, tmp_path, 1, AGENT_EVENTS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_twenty_agents_killed(site: Hospital, tmp_path: Path) -> None:
+    await kill_agents(site, tmp_path, KIOSKS, EVENTS)
 
 
 async def test_two_servers_share_the_load_and_one_is_killed(site: Hospital, tmp_path: Path) -> None:
