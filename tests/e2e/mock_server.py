@@ -23,7 +23,17 @@ from fleet_server.registry.model import (
     Reasoned,
 )
 from fleet_server.registry.routes import EnrolmentQuery, KioskQuery
-from fleet_server.staff.model import FirstAdminForm, LoginForm, Me, TotpSetup
+from fleet_server.staff.model import (
+    FirstAdminForm,
+    LoginForm,
+    Me,
+    Recovered,
+    RecoverForm,
+    RecoveryTokenForm,
+    RecoveryView,
+    Reset,
+    TotpSetup,
+)
 from fleet_server.staff.permissions import Permission, Role, permissions_of
 from fleet_server.telemetry.model import EventQuery, EventView, TelemetryQuery, TelemetryView
 from kit.clock import Clock, SystemClock
@@ -49,6 +59,8 @@ if TYPE_CHECKING:
 
 USERNAME, PASSWORD, TOTP = "chen.wei", "correct horse battery", "123456"
 FIRST_ADMIN_TOKEN = "one-time-token-for-the-first-admin"
+RECOVERY_TOKEN = "one-time-token-of-a-recovery"
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 COOKIE = "session"
 
 
@@ -73,7 +85,15 @@ class MockServer:
         self.is_failing = False
         """Every API request is answered 503."""
         self.has_admin = True
-        api = Api("fleet", "1", [self._auth(), self._kiosks(), self._history(), self._enrolments()], self._hooks())
+        self.recovery: Reset | None = None
+        """What the recovery token replaces; None: there is none out."""
+        self.recovered: RecoverForm | None = None
+        api = Api(
+            "fleet",
+            "1",
+            [self._auth(), self._recovery(), self._kiosks(), self._history(), self._enrolments()],
+            self._hooks(),
+        )
         self.openapi = api.openapi
         app = web.Application(middlewares=[self._failures()])
         api.mount(app)
@@ -105,10 +125,7 @@ class MockServer:
             if self.has_admin or body.token != FIRST_ADMIN_TOKEN:
                 raise Problem(403, "token_refused", "The one-time token is wrong or was used already")
             self.has_admin = True
-            secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
-            return TotpSetup(
-                totp_secret=secret, totp_uri=f"otpauth://totp/Fleet:{body.username}?secret={secret}&issuer=Fleet"
-            )
+            return TotpSetup(totp_secret=SECRET, totp_uri=_uri(body.username))
 
         @routes.post("/api/v1/auth/login", permission=None, summary="Sign in")
         async def login(call: Call[Staff], body: LoginForm) -> Me:
@@ -143,6 +160,31 @@ class MockServer:
         if row is None:
             raise Problem(404, "kiosk_unknown", "There is no such kiosk")
         return row
+
+    def _recovery(self) -> Routes:
+        routes = Routes("auth")
+
+        def reset_of(body: RecoveryTokenForm) -> Reset:
+            if self.recovery is None or body.token != RECOVERY_TOKEN:
+                raise Problem(403, "recovery_refused", "The token is wrong, was used or has expired")
+            return self.recovery
+
+        @routes.post("/api/v1/auth/recovery", permission=None, summary="What a token opens")
+        async def recovery(call: Call[Staff], body: RecoveryTokenForm) -> RecoveryView:
+            return RecoveryView(
+                username=USERNAME, display_name="陈伟", reset=reset_of(body), expires_at=SystemClock().utc()
+            )
+
+        @routes.post("/api/v1/auth/recover", permission=None, summary="Use a token")
+        async def recover(call: Call[Staff], body: RecoverForm) -> Recovered:
+            reset = reset_of(body)
+            self.recovered = body
+            self.recovery = None
+            if reset is Reset.PASSWORD:
+                return Recovered(username=USERNAME, totp_secret=None, totp_uri=None)
+            return Recovered(username=USERNAME, totp_secret=SECRET, totp_uri=_uri(USERNAME))
+
+        return routes
 
     def _kiosks(self) -> Routes:
         routes = Routes("kiosks")
@@ -279,3 +321,7 @@ class MockServer:
             self.hospital.change(kid, state=KioskState.ENROLLED)
             await self.live.push(kid)
         return done
+
+
+def _uri(username: str) -> str:
+    return f"otpauth://totp/Fleet:{username}?secret={SECRET}&issuer=Fleet"

@@ -15,7 +15,7 @@ from playwright.async_api import Page
 
 pytestmark = [*E2E, pytest.mark.timeout(120)]
 PAGES = ("/", "/?kiosk=zzj-021&presence=offline", "/?layout=map", "/kiosks/zzj-021", "/enrolment", "/nowhere")
-WAYS_IN = ("/sign-in", f"/first-admin#{mock_server.FIRST_ADMIN_TOKEN}")
+WAYS_IN = ("/sign-in", f"/first-admin#{mock_server.FIRST_ADMIN_TOKEN}", "/recover")
 LOOKS = (
     Visit(language="zh-CN", scheme="light"),
     Visit(language="en", scheme="dark"),

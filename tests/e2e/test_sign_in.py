@@ -10,6 +10,8 @@ from e2e.marks import E2E
 from e2e.signing_in import sign_in
 from playwright.async_api import expect
 
+from fleet_server.staff.model import Reset
+
 pytestmark = E2E
 CODE = "input[autocomplete=one-time-code]"
 
@@ -95,6 +97,52 @@ async def test_a_used_token_is_refused(site: Site, visitor: Watched) -> None:
     await expect(page.get_by_role("alert")).to_contain_text("一次性令牌不正确或已被使用")
     assert all("403" in complaint for complaint in visitor.complaints)
     visitor.complaints.clear()
+
+
+async def test_back_in_after_phone_and_password_were_lost(site: Site, visitor: Watched) -> None:
+    server, url = site
+    server.recovery = Reset.BOTH
+    page = visitor.page
+    await page.goto(f"{url}/sign-in")
+    await page.get_by_role("link", name="丢失了手机或密码？").click()
+    await page.fill("input[name=token]", "wrong-token")
+    await page.get_by_role("button", name="下一步").click()
+    await expect(page.get_by_role("alert")).to_contain_text("已过期")
+    assert all("40" in complaint for complaint in visitor.complaints)
+    visitor.complaints.clear()
+    await page.fill("input[name=token]", mock_server.RECOVERY_TOKEN)
+    await page.get_by_role("button", name="下一步").click()
+    await expect(page.get_by_role("status")).to_contain_text("陈伟")
+    await expect(page.locator("input[name=username]")).to_have_value(mock_server.USERNAME)
+    await page.fill("input[name=new-password]", "correct horse battery")
+    await page.fill("input[name=repeat]", "correct horse battery")
+    await page.get_by_role("button", name="恢复账户").click()
+    await expect(page.get_by_role("img", name="身份验证器二维码")).to_be_visible()
+    await page.get_by_role("link", name="已绑定").click()
+    await page.wait_for_url("**/sign-in")
+    assert server.recovered is not None
+    assert (server.recovered.password, server.recovered.totp) == ("correct horse battery", None)
+
+
+async def test_a_link_leads_to_what_was_not_lost(site: Site, visitor: Watched) -> None:
+    server, url = site
+    page = visitor.page
+    server.recovery = Reset.PASSWORD
+    await page.goto(f"{url}/recover#{mock_server.RECOVERY_TOKEN}")
+    await page.fill("input[name=new-password]", "correct horse battery")
+    await page.fill("input[name=repeat]", "correct horse battery")
+    await page.fill(CODE, mock_server.TOTP)
+    await page.press(CODE, "Enter")
+    await expect(page.get_by_role("status")).to_contain_text("密码已更改")
+    assert server.recovered is not None
+    assert server.recovered.totp == mock_server.TOTP
+    server.recovery = Reset.TOTP
+    await page.get_by_role("link", name="返回登录").click()
+    await page.wait_for_url("**/sign-in")
+    await page.goto(f"{url}/recover#{mock_server.RECOVERY_TOKEN}")
+    await page.fill("input[name=password]", mock_server.PASSWORD)
+    await page.press("input[name=password]", "Enter")
+    await expect(page.get_by_role("img", name="身份验证器二维码")).to_be_visible()
 
 
 async def test_signing_out_and_a_session_that_ends(site: Site, visitor: Watched) -> None:

@@ -36,6 +36,12 @@ const routes: RouteRecordRaw[] = [
     component: () => import("./pages/FirstAdminPage.vue"),
     meta: { isPublic: true },
   },
+  {
+    path: "/recover",
+    name: "recover",
+    component: () => import("./pages/RecoverPage.vue"),
+    meta: { isPublic: true },
+  },
   { path: "/:path(.*)*", name: "not-found", component: () => import("./pages/NotFoundPage.vue") },
 ];
 
