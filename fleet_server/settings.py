@@ -105,8 +105,10 @@ class RetentionSettings(Section):
 class UplinkSettings(Section):
     """What one kiosk may send, and how batches are taken."""
 
-    records_per_s: float = Field(default=50.0, gt=0.0)
-    burst_records: int = Field(default=2_000, ge=1)
+    records_per_s: float = Field(default=50.0, ge=10.0)
+    """Below ten a kiosk that only sends its window again, as it must, would never look quiet."""
+    burst_records: int = Field(default=2_000, ge=1_000)
+    """Less than the largest batch and a new stream would shut a well-behaved kiosk out."""
     quiet_release_s: float = Field(default=600.0, gt=0.0)
     backfill_per_s: float | None = Field(default=None, gt=0.0, le=10_000.0)
 

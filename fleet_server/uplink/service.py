@@ -23,7 +23,7 @@ from fleet_server.uplink.decode import BatchReader
 from fleet_server.uplink.desk import Desk
 from fleet_server.uplink.limits import RateLimiter
 from fleet_server.uplink.model import Header, Incoming, Outcome, Sender, to_us
-from fleet_server.uplink.store import Prepared, StoreAway, UplinkStore, WorkerStore
+from fleet_server.uplink.store import Key, Prepared, StoreAway, UplinkStore, WorkerStore, key_of
 from kit.clock import Clock
 from kit.logs import get_logger
 from kit.metrics import Metrics
@@ -135,14 +135,16 @@ class UplinkService:
         self._room = asyncio.Event()
         self._idle = asyncio.Event()
         self._unsettled = 0
-        self._aside: set[str] = set()
+        self._aside: dict[str, int] = {}
         self._listed: set[str] = set()
+        self._charged: set[Key] = set()
         self._backoff = Backoff(base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S)
 
     async def run(self) -> None:
         """Take, commit, acknowledge until cancelled."""
         _spare_the_collector()
         self._waiting, self._waiting_records = [], 0
+        self._work.clear()
         self._idle.set()
         await self._insist(self._parts.store.load)
         async with asyncio.TaskGroup() as group:
@@ -187,6 +189,7 @@ class UplinkService:
         """Give new streams their numbers, all in one go, and take their batches up again."""
         if strangers:
             await self._insist(lambda: self._parts.store.open([header for _, header in strangers]))
+        self._charged.clear()
         for letter, _ in strangers:
             await self._hand_on(letter, letter.read(self._reader))
             await self._let_others_run()
@@ -240,7 +243,7 @@ class UplinkService:
             self._count("not_accepted")
             if kid in self._aside or (kiosk is not None and kiosk.quarantine is QuarantineReason.FLOODING):
                 records = len(message.payload) // BYTES_A_RECORD + 1
-                parts.limiter.spend(kid, records, 0, parts.clock.monotonic())
+                parts.limiter.spend(kid, records, records, parts.clock.monotonic())  # it sends the same again
             return None
         return _Letter(Sender(kid, kiosk.no, to_us(parts.clock.utc())), message.payload)
 
@@ -259,13 +262,25 @@ class UplinkService:
         if header.spoiled:
             parts.metrics.counter(figures.RECORDS, outcome="spoiled").inc(header.spoiled)
             parts.desk.complain(kid, Fault.UPLINK_REJECTED, f"{header.spoiled} records without a sequence number")
-        cost = header.size + (0 if parts.store.knows(header) else STREAM_COST)
+        cost = header.size + self._stream_cost(header)
         if not parts.limiter.spend(kid, cost, header.late, parts.clock.monotonic()):
             self._count("flooding")
-            self._aside.add(kid)
+            self._set_aside(kid)
             parts.desk.set_aside(kid, f"{header.size} records more than it may send")
             return None
         return batch
+
+    def _stream_cost(self, header: Header) -> int:
+        """What a stream without a number costs, once."""
+        if self._parts.store.knows(header) or key_of(header) in self._charged:
+            return 0
+        self._charged.add(key_of(header))
+        return STREAM_COST
+
+    def _set_aside(self, kid: str) -> None:
+        """Read no more of a kiosk, from now on and without waiting for the registry."""
+        kiosk = self._parts.fleet.get(kid)
+        self._aside[kid] = -1 if kiosk is None else kiosk.change_seq
 
     def _count(self, outcome: str) -> None:
         self._parts.metrics.counter(figures.BATCHES, outcome=outcome).inc()
@@ -372,18 +387,22 @@ class UplinkService:
         parts = self._parts
         listed = {kid for kid, kiosk in parts.fleet.kiosks.items() if kiosk.quarantine is QuarantineReason.FLOODING}
         for kid in self._listed - listed:
-            self._aside.discard(kid)
-            parts.limiter.forget(kid)
-            parts.desk.clear_flooding(kid)
+            self._listen_again(kid)
         for kid in listed:
             if parts.limiter.is_quiet(kid, parts.clock.monotonic()):
                 parts.desk.take_back(kid)
-        for kid in self._aside - listed:
-            if parts.fleet.accepts(kid):
-                parts.desk.set_aside(kid, "still not in quarantine")
+        for kid in self._aside.keys() - listed:
+            kiosk = parts.fleet.get(kid)
+            if kiosk is None or kiosk.change_seq != self._aside[kid]:
+                self._listen_again(kid)  # set aside and released since the last look
             else:
-                self._aside.discard(kid)
+                parts.desk.set_aside(kid, "still not in quarantine")
         self._listed = listed
+
+    def _listen_again(self, kid: str) -> None:
+        self._aside.pop(kid, None)
+        self._parts.limiter.forget(kid)
+        self._parts.desk.clear_flooding(kid)
 
 
 def _spare_the_collector() -> None:

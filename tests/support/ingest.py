@@ -23,7 +23,7 @@ from fleet_server.telemetry.evidence import EvidenceSink
 from fleet_server.telemetry.samples import SampleSink
 from fleet_server.uplink.desk import Desk
 from fleet_server.uplink.limits import RateLimiter, RateLimits
-from fleet_server.uplink.metrics import METRICS
+from fleet_server.uplink.metrics import BATCHES, METRICS, RECORDS
 from fleet_server.uplink.model import Incoming, Sender, Stream, to_us
 from fleet_server.uplink.ports import Quarantine, RecordSink
 from fleet_server.uplink.service import Fleet, UplinkParts, UplinkService
@@ -199,15 +199,15 @@ class Ingest:
 
     def batches(self, outcome: str) -> float:
         """How many batches ended like that."""
-        return self._count(f'fleet_uplink_batches_total{{outcome="{outcome}"}}')
+        return self._count(BATCHES, outcome)
 
     def records(self, outcome: str) -> float:
         """How many records ended like that."""
-        return self._count(f'fleet_uplink_records_total{{outcome="{outcome}"}}')
+        return self._count(RECORDS, outcome)
 
-    def _count(self, name: str) -> float:
-        lines = self.metrics.render().decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+    def _count(self, name: str, outcome: str) -> float:
+        (family,) = self.metrics.counter(name, outcome=outcome).collect()
+        return sum(item.value for item in family.samples if item.name.endswith("_total"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ class FussySink:
     writes: int = 0
 
     def prepare(self, batch: Incoming, stream: Stream) -> list[int] | None:
-        return list(batch.header.seqs)
+        return [*batch.samples.seqs, *(item.record.seq for item in batch.evidence)]
 
     async def write(self, connection: AsyncConnection, parts: Sequence[list[int]]) -> None:
         self.writes += 1

@@ -32,9 +32,9 @@ def refusal(payload: bytes) -> WireFault:
     return found.value.fault
 
 
-def with_literal(literal: str, template: Document) -> bytes:
-    """A record with a JSON literal that Python would not write, in place of the text "X"."""
-    return batch([template]).replace(b'"X"', literal.encode())
+def with_literal(literal: str, *records: Document) -> bytes:
+    """Records with a JSON literal that Python would not write, in place of the text "X"."""
+    return batch(records).replace(b'"X"', literal.encode())
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ POISON: Sequence[tuple[str, Document]] = (
 )
 
 
+@pytest.mark.parametrize("last", [sample(3), event(3)], ids=["telemetry only", "mixed"])
 @pytest.mark.parametrize(("name", "poison"), POISON, ids=[name for name, _ in POISON])
-def test_one_bad_record_is_set_aside_and_the_rest_is_kept(name: str, poison: Document) -> None:
+def test_one_bad_record_is_set_aside_and_the_rest_is_kept(name: str, poison: Document, last: Document) -> None:
     bad = sample(2) | poison
-    found = read(batch([sample(1), bad, event(3)]))
-    assert list(found.samples.seqs) == [1]
-    assert [item.record.seq for item in found.evidence] == [3]
+    found = read(batch([sample(1), bad, last]))
+    assert sorted([*found.samples.seqs, *(item.record.seq for item in found.evidence)]) == [1, 3]
     (rejected,) = found.header.rejected
     assert rejected.seq == 2
     assert rejected.reason
@@ -126,8 +126,7 @@ def test_a_record_that_is_no_object_is_hopeless_and_harms_nobody(item: object) -
 @pytest.mark.parametrize("place", ["values", "offset_s", "span_s"])
 def test_no_number_that_is_none_gets_in(literal: str, place: str) -> None:
     poison: Document = {"values": {"cpu_percent": "X"}} if place == "values" else {place: "X"}
-    payload = with_literal(literal, sample(2) | poison)
-    found = read(payload.replace(b'"records":[', b'"records":[' + json.dumps(sample(1)).encode() + b","))
+    found = read(with_literal(literal, sample(1), sample(2) | poison))
     assert list(found.samples.seqs) == [1]
     assert [item.seq for item in found.header.rejected] == [2]
     assert all(math.isfinite(value) for values in found.samples.values for value in values.values())
@@ -140,8 +139,7 @@ def test_the_same_in_an_event_is_set_aside_too() -> None:
 
 def test_a_deep_document_in_a_record_is_set_aside_and_does_not_break_the_reader() -> None:
     deep = "[" * 150 + "]" * 150
-    payload = with_literal(deep, event(1) | {"fields": {"number": "X"}})
-    found = read(payload.replace(b'"records":[', b'"records":[' + json.dumps(event(2)).encode() + b","))
+    found = read(with_literal(deep, event(1) | {"fields": {"number": "X"}}, event(2)))
     assert [item.record.seq for item in found.evidence] == [2]
     assert [item.seq for item in found.header.rejected] == [1]
 

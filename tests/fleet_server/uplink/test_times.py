@@ -123,6 +123,16 @@ def test_a_little_drift_into_the_future_is_cut_off() -> None:
     assert placed.basis == {}
 
 
+@pytest.mark.parametrize(("is_boot_known", "basis"), [(True, Basis.BOOT), (False, Basis.KIOSK)])
+def test_no_way_of_judging_leads_into_the_future(is_boot_known: bool, basis: Basis) -> None:
+    times, ahead = RecordTimes(), Made(-60.0, knows_offset=False, hist=True)
+    if is_boot_known:
+        place(times, Made(0.0))
+    placed = place(times, ahead)
+    assert moments(placed) == [NOW]
+    assert placed.basis == {0: basis}
+
+
 def test_our_own_clock_set_back_by_400_days_loses_no_record() -> None:
     times = RecordTimes()
     records = [Made(1.0), Made(0.0, knows_offset=False, hist=True)]
