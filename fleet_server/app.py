@@ -59,6 +59,7 @@ from fleet_server.staff.hashing import Passwords
 from fleet_server.staff.model import StaffPrincipal
 from fleet_server.staff.ports import Auditor
 from fleet_server.staff.recovery import RecoveryDesk, RecoveryService
+from fleet_server.staff.refusals import RefusalLimit
 from fleet_server.staff.routes import CookieName, StaffAuthenticator, recovery_routes, staff_routes
 from fleet_server.staff.service import StaffService
 from fleet_server.staff.store import AuditStore, StaffStore
@@ -75,6 +76,9 @@ MIGRATIONS: Final = "fleet_server:migrations"
 METRICS: Final = (
     MetricSpec("fleet_http_requests_total", Kind.COUNTER, "answers by operation and status", ("operation", "status")),
     MetricSpec("fleet_http_request_seconds", Kind.HISTOGRAM, "time to answer", ("operation",)),
+    MetricSpec(
+        "fleet_http_refused_total", Kind.COUNTER, "turned away before any handler, by reason", ("server", "reason")
+    ),
     MetricSpec("fleet_kiosks", Kind.GAUGE, "kiosks of the registry by state", ("state",)),
     MetricSpec("fleet_duties_leader", Kind.GAUGE, "1 while this process does the duties"),
 )
@@ -236,12 +240,13 @@ def _staff_parts(core: Core, parts: Parts) -> None:
     store, audit_store = StaffStore(core.database), AuditStore(core.database)
     trail = AuditTrail(audit_store, core.clock)
     passwords = Passwords()
+    auditor = RefusalLimit(trail, core.clock)
     service = StaffService(
-        store, passwords, trail, first_admin_token_file=settings.first_admin_token_file, clock=core.clock
+        store, passwords, auditor, first_admin_token_file=settings.first_admin_token_file, clock=core.clock
     )
-    recovery = RecoveryService(store, passwords, trail, service.door, core.clock)
+    recovery = RecoveryService(store, passwords, auditor, service.door, core.clock)
     cookie = CookieName(is_secure=(settings.public_url or "").startswith("https://"))
-    parts.staff = StaffAuthenticator(service, trail, cookie)
+    parts.staff = StaffAuthenticator(service, auditor, cookie)
     parts.routes += staff_routes(service, audit_store, trail, cookie)
     parts.routes += recovery_routes(RecoveryDesk(store, trail, core.clock), recovery)
     parts.routes.append(alert_routes(core.alerts))
@@ -328,7 +333,13 @@ def _api_server(server: FleetServer) -> HttpServer:
     hosts = frozenset({*settings.http.allowed_hosts, *([public.hostname] if public.hostname else [])})
     origins = frozenset({f"{public.scheme}://{public.netloc}"} if public.netloc else ())
     guard = Guard(
-        GuardSettings(hosts=hosts, origins=origins, origin_required=False, limits=Limits(body_bytes=ASSETS_BODY_BYTES))
+        GuardSettings(
+            hosts=hosts,
+            origins=origins,
+            origin_required=False,
+            limits=Limits(body_bytes=ASSETS_BODY_BYTES),
+            refused=_refusal_counter(core.metrics, "api"),
+        )
     )
     http = settings.http
     return HttpServer("api", app, guard=guard, host=http.host, port=http.port, ssl_context=_staff_tls(settings))
@@ -347,6 +358,7 @@ def _kiosk_server(core: Core, enrolment: EnrolmentService) -> HttpServer:
             hosts=frozenset(core.installation.server_names()),
             origin_required=False,
             limits=Limits(body_bytes=ENROL_BODY_BYTES),
+            refused=_refusal_counter(core.metrics, "kiosk-api"),
         )
     )
     settings = core.settings.kiosk_api
@@ -432,6 +444,13 @@ def _observer(metrics: Metrics) -> Callable[[str, int, float], None]:
         metrics.histogram("fleet_http_request_seconds", operation=operation).observe(seconds)
 
     return observe
+
+
+def _refusal_counter(metrics: Metrics, server: str) -> Callable[[str], None]:
+    def count(reason: str) -> None:
+        metrics.counter("fleet_http_refused_total", server=server, reason=reason).inc()
+
+    return count
 
 
 def openapi_document(settings: Settings, clock: Clock) -> dict[str, Any]:  # Any: a JSON document

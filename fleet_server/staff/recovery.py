@@ -83,6 +83,15 @@ class RecoveryDesk:
         return RecoveryIssued(username=username, token=token, reset=reset, expires_at=recovery.expires_at)
 
 
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """What the account will have; `fits` when all was right that could be judged before the lock."""
+
+    encoded: str
+    secret: str
+    fits: bool
+
+
 class RecoveryService:
     """Takes the tokens."""
 
@@ -131,7 +140,7 @@ class RecoveryService:
         elif fits:
             encoded = await self._passwords.replacing(user, form.password)
         secret = user.totp_secret if reset is Reset.PASSWORD else pyotp.random_base32()
-        if not await self._open(user, form, encoded, secret, fits=fits):
+        if not await self._open(user, form, _Fresh(encoded, secret, fits), source):
             await self._note(user.username, "refused", source)
             raise _WRONG
         self._door.forgive(source)
@@ -140,25 +149,29 @@ class RecoveryService:
         shown = None if reset is Reset.PASSWORD else secret
         return Recovered(username=user.username, totp_secret=shown, totp_uri=shown and totp_uri(user.username, shown))
 
-    async def _open(self, user: User, form: RecoverForm, encoded: str, secret: str, *, fits: bool) -> bool:
+    async def _open(self, user: User, form: RecoverForm, fresh: _Fresh, source: str) -> bool:
         """Judge under the account's lock, so that one token is used once."""
-        now, is_open = self._clock.utc(), False
+        now, is_open, is_locked_now = self._clock.utc(), False, False
 
         def judge(current: User) -> User:
-            nonlocal is_open
+            nonlocal is_open, is_locked_now
             if current.recovery != user.recovery or current.recovery is None or not _may_try(current, now):
                 return current
-            if current.password_hash != user.password_hash or not fits or not _code_fits(current, form, now):
+            if current.password_hash != user.password_hash or not fresh.fits or not _code_fits(current, form, now):
                 failures = current.failures + 1
-                return replace(current, failures=failures, locked_until=lock_after_failure(failures, now))
+                locked_until = lock_after_failure(failures, now)
+                is_locked_now = locked_until is not None
+                return replace(current, failures=failures, locked_until=locked_until)
             is_open = True
-            opened = replace(current, totp_secret=secret, recovery=None, failures=0, locked_until=None)
+            opened = replace(current, totp_secret=fresh.secret, recovery=None, failures=0, locked_until=None)
             if current.recovery.reset is Reset.PASSWORD:
                 step = accepted_step(current.totp_secret, form.totp or "", current.totp_last_step, now)
                 opened = replace(opened, totp_last_step=step or current.totp_last_step)
-            return opened if current.recovery.reset is Reset.TOTP else with_password(opened, encoded, now)
+            return opened if current.recovery.reset is Reset.TOTP else with_password(opened, fresh.encoded, now)
 
         await self._store.change_user(user.username, judge)
+        if is_locked_now:
+            await self._auditor.record(AuditEntry(user.username, "account_locked", user.username, "ok", {}, source))
         return is_open
 
     async def _holder(self, token: str) -> User | None:

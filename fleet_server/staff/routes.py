@@ -44,7 +44,7 @@ from fleet_server.staff.model import (
     UserView,
 )
 from fleet_server.staff.permissions import Permission, permissions_of
-from fleet_server.staff.ports import AuditEntry
+from fleet_server.staff.ports import AuditEntry, Auditor
 from fleet_server.staff.recovery import Asker, RecoveryDesk, RecoveryService
 from fleet_server.staff.rules import SESSION_AGE
 from fleet_server.staff.service import StaffService
@@ -115,12 +115,12 @@ class ChainQuery(Form):
 
 
 class StaffAuthenticator:
-    """Finds the caller by session cookie or API token, and writes every attempted change into the audit trail."""
+    """Finds the caller by session cookie or API token, and audits every attempted change and denied permission."""
 
-    def __init__(self, service: StaffService, trail: AuditTrail, cookie: CookieName) -> None:
+    def __init__(self, service: StaffService, auditor: Auditor, cookie: CookieName) -> None:
         """Ask this service."""
         self._service = service
-        self._trail = trail
+        self._auditor = auditor
         self._cookie = cookie
 
     async def authenticate(self, request: web.Request) -> StaffPrincipal | None:
@@ -132,13 +132,13 @@ class StaffAuthenticator:
         return None if not token else await self._service.by_session(token)
 
     async def audit(self, audited: Audited[StaffPrincipal]) -> None:
-        """Keep one unsafe operation that was attempted."""
+        """Keep one operation that changes something, or that its caller may not do."""
         if (audited.operation, audited.code) in _OWN_ROWS:
             return
         outcome = "ok" if audited.status < web.HTTPBadRequest.status_code else "refused"
         actor = audited.principal.id if audited.principal is not None else "anonymous"
         fields: dict[str, Scalar] = {"status": audited.status, "path": audited.path[:200], "code": audited.code}
-        await self._trail.record(AuditEntry(actor, audited.operation, None, outcome, fields, audited.remote))
+        await self._auditor.record(AuditEntry(actor, audited.operation, None, outcome, fields, audited.remote))
 
 
 def staff_routes(service: StaffService, store: AuditStore, trail: AuditTrail, cookie: CookieName) -> list[Routes]:

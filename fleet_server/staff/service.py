@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -102,7 +102,7 @@ class StaffService:
         user = await self._store.user(form.username)
         fits = await self._passwords.matches(None if user is None else user.password_hash, form.password)
         now = self._clock.utc()
-        if not await self._second_factor(form, user, now, fits=fits) or user is None:
+        if not await self._second_factor(form, user, source, fits=fits) or user is None:
             # A name nobody has may be a password typed into the wrong field: it is not kept.
             await self._note("unknown" if user is None else user.username, "sign_in", None, "refused", source)
             raise _WRONG
@@ -115,15 +115,15 @@ class StaffService:
         await self._note(user.username, "sign_in", None, "ok", source)
         return user, token
 
-    async def _second_factor(self, form: LoginForm, user: User | None, now: datetime, *, fits: bool) -> bool:
+    async def _second_factor(self, form: LoginForm, user: User | None, source: str, *, fits: bool) -> bool:
         """Judge password and code under the account's lock, so that one code opens one session.
 
         The store is asked for names nobody has, too: a refusal costs the same work whatever was wrong.
         """
-        accepted = False
+        now, accepted, is_locked_now = self._clock.utc(), False, False
 
         def judge(current: User) -> User:
-            nonlocal accepted
+            nonlocal accepted, is_locked_now
             if not takes_sign_in(current, now):
                 return current
             # The password was compared before the lock: it may have been changed since.
@@ -131,11 +131,15 @@ class StaffService:
             step = accepted_step(current.totp_secret, form.totp, current.totp_last_step, now) if is_right else None
             if step is None:
                 failures = current.failures + 1
-                return replace(current, failures=failures, locked_until=lock_after_failure(failures, now))
+                locked_until = lock_after_failure(failures, now)
+                is_locked_now = locked_until is not None
+                return replace(current, failures=failures, locked_until=locked_until)
             accepted = True
             return replace(current, failures=0, locked_until=None, totp_last_step=step)
 
         await self._store.change_user(form.username, judge)
+        if is_locked_now:
+            await self._note(form.username, "account_locked", form.username, "ok", source)
         return accepted
 
     async def sign_out(self, principal: StaffPrincipal) -> None:

@@ -41,7 +41,7 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
 @dataclass(frozen=True, slots=True)
 class Audited(Generic[P]):
-    """One unsafe operation that was attempted, allowed or not."""
+    """One unsafe operation that was attempted, allowed or not; or a safe one that somebody known may not do."""
 
     operation: str
     method: str
@@ -61,7 +61,7 @@ class Hooks(Generic[P]):
     authenticate: Callable[[web.Request], Awaitable[P | None]] | None = None
     """Who calls? None means nobody known; may raise `Problem` to refuse with a reason."""
     audit: Callable[[Audited[P]], Awaitable[None]] | None = None
-    """Awaited after every unsafe operation, before its answer; when it fails the answer is a 500."""
+    """Awaited after every unsafe operation and denied permission, before the answer; when it fails that is a 500."""
     translate: Callable[[Exception], Problem | None] | None = None
     """Domain errors as problems; None leaves the exception unexpected."""
     observe: Callable[[str, int, float], None] | None = None
@@ -152,7 +152,7 @@ class _Endpoint(Generic[P]):
                 raise broken_stream(error, operation=operation.id) from error
             problem = self._problem(error)
             response = problem_response(problem, request.get(REQUEST_ID))
-        if not self._is_safe and self._hooks.audit is not None:
+        if self._hooks.audit is not None and (not self._is_safe or isinstance(problem, _Forbidden)):
             response = await self._audited(request, principal, response, problem)
         if observe is not None:
             observe(operation.id, response.status, asyncio.get_running_loop().time() - started)

@@ -56,6 +56,11 @@ class GuardSettings:
     """Refuse unsafe requests without Origin too. False where programs that are not browsers call the API."""
     body_types: frozenset[str] = JSON_TYPES
     limits: Limits = field(default_factory=Limits)
+    refused: Callable[[str], None] | None = None
+    """Told the reason of every request or connection that is turned away before any handler, for metrics.
+
+    Reasons are the codes of the problems, and `connections_full`, `head_late`, `head_invalid`, `reader_stalled`.
+    """
 
 
 class Guard:
@@ -164,7 +169,7 @@ class Guard:
         request[REQUEST_ID] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            self.admit(request)
+            self._admit(request)
             if request.body_exists and not request.content.is_eof():
                 response = await self._before_body_deadline(request, handler)
             else:
@@ -183,6 +188,17 @@ class Guard:
         if not response.prepared:
             self._complete(response, request_id)
         return response
+
+    def _admit(self, request: web.BaseRequest) -> None:
+        try:
+            self.admit(request)
+        except Problem as problem:
+            self._tell(problem.code)
+            raise
+
+    def _tell(self, reason: str) -> None:
+        if self.settings.refused is not None:
+            self.settings.refused(reason)
 
     def _request_id(self, request: web.BaseRequest) -> str:
         given = request.headers.get("X-Request-Id")
@@ -208,6 +224,7 @@ class Guard:
         except TimeoutError:
             if not deadline.expired():
                 raise
+            self._tell("body_timeout")
             raise Problem(408, "body_timeout", "The body did not arrive in time", closes=True) from None
 
     def _complete(self, response: web.StreamResponse, request_id: str) -> None:

@@ -16,6 +16,8 @@ from aiohttp.http_exceptions import LineTooLong
 from kit.web.problem import SAFE_HEADERS, incident, of_status, problem_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kit.web.limits import Limits
 
 _SERVER_ERROR: Final = 500
@@ -26,14 +28,20 @@ _HEAD_TOO_LARGE: Final = (
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+def _ignore(reason: str) -> None:
+    """Nobody counts."""
+    del reason
+
+
 class Connections:
     """How many connections a server has, against its cap."""
 
-    __slots__ = ("is_full", "limit", "open", "refused")
+    __slots__ = ("is_full", "limit", "open", "refused", "tell")
 
-    def __init__(self, limit: int) -> None:
-        """Start with none."""
+    def __init__(self, limit: int, tell: Callable[[str], None] | None = None) -> None:
+        """Start with none; `tell` is told why a connection was turned away or cut."""
         self.limit = limit
+        self.tell = tell or _ignore
         self.open = 0
         self.refused = 0
         self.is_full = False
@@ -42,6 +50,7 @@ class Connections:
         """Count one more; False when there is no room."""
         if self.open >= self.limit:
             self.refused += 1
+            self.tell("connections_full")
             if not self.is_full:
                 self.is_full = True
                 _log.warning("http.full", connections=self.open)
@@ -133,6 +142,7 @@ class GuardedHandler(web.RequestHandler):
         self._start_head_timer()
         self._head_bytes += len(data)
         if self._head_bytes > self._limits.head_bytes and self.transport is not None:
+            self._connections.tell("head_too_large")
             self.transport.write(_HEAD_TOO_LARGE)
             self.force_close()
 
@@ -162,6 +172,7 @@ class GuardedHandler(web.RequestHandler):
             problem = incident(exc)
         else:
             problem = of_status(431 if isinstance(exc, LineTooLong) else status)
+            self._connections.tell("head_too_large" if isinstance(exc, LineTooLong) else "head_invalid")
             _log.info("http.refused", status=problem.status, reason=type(exc).__name__, remote=request.remote)
         response = problem_response(problem, None)
         response.headers.extend(SAFE_HEADERS)
@@ -180,6 +191,7 @@ class GuardedHandler(web.RequestHandler):
     def _head_is_late(self) -> None:
         self._head_timer = None
         _log.debug("http.head_late", bytes=self._head_bytes)
+        self._connections.tell("head_late")
         self.force_close()
 
     def _watch_stall(self, transport: asyncio.Transport) -> None:
@@ -196,6 +208,7 @@ class GuardedHandler(web.RequestHandler):
         if taken_bytes < self._limits.write_stall_s * self._limits.file_bytes_per_s:
             self._stall_timer = None
             _log.info("http.reader_stalled", unsent_bytes=self._unsent_bytes)
+            self._connections.tell("reader_stalled")
             transport.abort()
         else:
             self._watch_stall(transport)

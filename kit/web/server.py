@@ -43,7 +43,7 @@ class HttpServer:
     ) -> None:
         """Put the guard in front of the application; nothing listens before `run`. Port 0 takes a free one."""
         self.name = name
-        self.connections = Connections(guard.limits.connections)
+        self.connections = Connections(guard.limits.connections, guard.settings.refused)
         self._app = app
         self._limits = guard.limits
         self._host = host

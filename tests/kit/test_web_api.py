@@ -85,6 +85,7 @@ class _Recorder:
 
 _STAFF = {
     "reader": _Staff("reader", frozenset({"read"})),
+    "nobody-much": _Staff("nobody-much", frozenset()),
     "writer": _Staff("writer", frozenset({"read", "write"})),
 }
 
@@ -389,6 +390,7 @@ async def test_every_attempt_to_change_something_is_audited(server: HttpServer, 
     await _post(server, "/payments", b"{}", {"Authorization": "Bearer reader"})
     await _post(server, "/payments", b"{}", {"Authorization": "Bearer stranger"})
     await _get(server, "/things")
+    await _get(server, "/things", Authorization="Bearer stranger")
     assert [(entry.operation, entry.status, entry.code) for entry in recorder.audited] == [
         ("t.pay", 201, None),
         ("t.pay", 422, "invalid_request"),
@@ -405,6 +407,14 @@ async def test_every_attempt_to_change_something_is_audited(server: HttpServer, 
         ("POST", "/payments", "127.0.0.1")
     }
     assert all(entry.request_id for entry in recorder.audited)
+
+
+async def test_a_look_that_its_caller_may_not_have_is_audited(server: HttpServer, recorder: _Recorder) -> None:
+    assert (await _get(server, "/things", Authorization="Bearer nobody-much")).status == 403
+    (entry,) = recorder.audited
+    assert (entry.operation, entry.method, entry.status, entry.code) == ("t.listing", "GET", 403, "forbidden")
+    assert entry.principal is not None
+    assert entry.principal.id == "nobody-much"
 
 
 async def test_a_change_that_could_not_be_audited_does_not_look_like_a_success(

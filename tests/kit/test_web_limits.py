@@ -407,3 +407,27 @@ async def test_a_slow_reader_that_keeps_the_pace_is_served(start: Start) -> None
         while left:
             left -= len(await connection.reader.readexactly(min(left, 4 * 1_048_576)))
             await asyncio.sleep(0.05)
+
+
+async def test_what_is_turned_away_below_the_handlers_is_told_by_reason(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "big").touch()
+    told: list[str] = []
+    limits = replace(_PATIENT, connections=1, head_deadline_s=0.3)
+    settings = GuardSettings(hosts=LOCAL, limits=limits, refused=told.append)
+    server = await serve(_app(tmp_path / "big"), settings)
+    async with RawConnection(server.port) as first:
+        await wait_for(lambda: server.connections.open == 1)
+        assert (await send(server, request_bytes("GET", "/a"))).status == 503
+        assert await first.rest() == b""
+    await wait_for(lambda: server.connections.open == 0)
+    assert told == ["connections_full", "head_late"]
+    for data in (
+        b"GET /a HTTP/1.1\r\nHost: 127.0.0.1\r\nno colon\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 600 + b"\r\n\r\n",
+        request_bytes("GET", "/a", host="evil.example"),
+    ):
+        async with RawConnection(server.port) as connection:
+            await connection.send(data)
+            await connection.rest()
+        await wait_for(lambda: server.connections.open == 0)
+    assert told[2:] == ["head_invalid", "head_too_large", "host_unknown"]
