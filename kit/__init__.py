@@ -1,1 +1,1 @@
-"""Process plumbing without a hospital word: time, tasks, threads, logs, settings, MQTT, HTTP, stores, metrics."""
+"""Process plumbing that knows no trade: time, tasks, threads, logs, settings, MQTT, HTTP, stores, metrics."""

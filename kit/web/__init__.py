@@ -1,12 +1,12 @@
 """HTTP for every process of ours: typed routes, an OpenAPI document, problems instead of error pages, and a guard.
 
-    routes = Routes("kiosks")
+    routes = Routes("orders")
 
-    @routes.get("/api/v1/kiosks/{kid}", permission="kiosks.read", summary="One kiosk")
-    async def show(call: Call, kid: str) -> KioskView:
-        return await service.kiosk(kid)
+    @routes.get("/api/v1/orders/{number}", permission="orders.read", summary="One order")
+    async def show(call: Call, number: int) -> OrderView:
+        return await service.order(number)
 
-    api = Api("fleet", "1", [routes], Hooks(authenticate=sessions.authenticate))
+    api = Api("shop", "1", [routes], Hooks(authenticate=sessions.authenticate))
     app = web.Application()
     api.mount(app)
     static_site(app, dist)

@@ -47,6 +47,18 @@ def test_kit_stays_small() -> None:
     assert len(modules - {"__init__"}) <= KIT_MODULES_LIMIT
 
 
+def test_kit_does_not_know_the_hospital() -> None:
+    words = re.compile(r"kiosk|hospital|patient|clinic|fleet", re.IGNORECASE)
+    found = [
+        f"{path}:{number}"
+        for path in files()
+        if path.parts[0] == "kit" and path.suffix == ".py"
+        for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1)
+        if words.search(line)
+    ]
+    assert found == []
+
+
 def test_no_module_has_a_name_that_says_nothing() -> None:
     found = [
         str(path)
