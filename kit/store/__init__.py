@@ -1,7 +1,7 @@
 """The store: SQLite or PostgreSQL through one interface, with migrations and leases.
 
     db = Database(settings.database_url)
-    await migrate(settings.database_url, "fleet_server:migrations")
+    await migrate(settings.database_url, "shop.server:migrations")
     async with db.write() as connection:
         await connection.execute(...)
 

@@ -1,6 +1,6 @@
 """Schema migrations by Alembic, run from code: one transaction, one process at a time.
 
-The migrations live inside a package (`fleet_server:migrations`), whose `env.py` is two lines:
+The migrations live inside a package (`shop.server:migrations`), whose `env.py` is two lines:
 
     from kit.store import run_migrations
     run_migrations(metadata)

@@ -31,7 +31,7 @@ NAMING: Final[Mapping[str, str]] = {
 
 @cache
 def metadata_of(schema: str) -> MetaData:
-    """Return the one metadata of a server's tables: `metadata_of("fleet")` is the same object everywhere."""
+    """Return the one metadata of a server's tables: `metadata_of("shop")` is the same object everywhere."""
     return MetaData(naming_convention=dict(NAMING), info={"schema": schema})
 
 
