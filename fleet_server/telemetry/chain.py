@@ -164,8 +164,9 @@ class ChainProver:
                 break
         if state == known:
             return
-        if await self._store.keep_chain(state, before_n, self._clock.utc()) and state.broken_n is not None:
-            await self._broken(state)
+        if state.broken_n is not None:
+            await self._broken(state)  # before it is written, after which nobody looks at it again
+        await self._store.keep_chain(state, before_n, self._clock.utc())
 
     async def _broken(self, state: ChainState) -> None:
         kid = self._fleet.name_of(state.kiosk_no)

@@ -18,6 +18,8 @@ from wire.faults import Fault
 KID, OTHER = "zzj-001", "zzj-002"
 ALARM = (KID, "uplink", Fault.KIOSK_FLOODING)
 BURST, PER_S, QUIET_S = LIMITS.burst, LIMITS.records_per_s, LIMITS.quiet_release_s
+SMALLEST = RateLimits(records_per_s=10.0, burst=1_000.0, quiet_release_s=QUIET_S)
+"""What `UplinkSettings` allows."""
 RESEND_S, RESEND_CAP_S, WINDOW = 20.0, 120.0, 8
 """What an agent does without receipts: four new and four late batches again, 20 s apart, doubling to 120 s."""
 WHOLE_BATCH = batch([sample(seq) for seq in range(1, 101)]).ljust(65_536)
@@ -85,9 +87,12 @@ async def test_a_kiosk_that_stops_is_taken_back_and_loses_nothing(ingest: Ingest
     assert receipt.through_seq == kept + 100
 
 
-async def test_a_kiosk_that_only_sends_again_as_it_must_gets_out(sqlite_ingest: Ingest) -> None:
+@pytest.mark.parametrize("limits", [LIMITS, SMALLEST], ids=["usual", "smallest"])
+async def test_a_kiosk_that_only_sends_again_as_it_must_gets_out(
+    sqlite_fleet_db: Database, manual_clock: ManualClock, fleet: FakeFleet, limits: RateLimits
+) -> None:
     """Eight batches of the largest size an agent makes, again and again: that is no flood."""
-    ingest = sqlite_ingest
+    ingest = make_ingest(sqlite_fleet_db, manual_clock, fleet, Around(limits=limits))
     async with running(ingest):
         await flooded(ingest)
         waited_s, wait_s, due_s = 0.0, RESEND_S, RESEND_S
@@ -259,17 +264,3 @@ def test_quiet_is_so_long_without_running_dry() -> None:
 def test_settings_under_which_a_well_behaved_kiosk_is_locked_in_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         UplinkSettings.model_validate(wrong)
-
-
-@pytest.mark.parametrize("jitter", [0.9, 1.2])
-def test_the_smallest_settings_let_a_window_of_the_largest_batches_pass_in_time(jitter: float) -> None:
-    limiter = RateLimiter(RateLimits(10.0, 1_000.0, QUIET_S))
-    now_s, wait_s = 0.0, RESEND_S
-    limiter.spend(KID, 1_000, 0, now_s)
-    while now_s < 2 * QUIET_S:
-        now_s += wait_s * jitter
-        wait_s = min(wait_s * 2, RESEND_CAP_S)
-        for _ in range(WINDOW):
-            size = 65_536 // 400 + 1
-            limiter.spend(KID, size, size, now_s)
-    assert limiter.is_quiet(KID, now_s)

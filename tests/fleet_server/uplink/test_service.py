@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fleet_server.registry.model import KioskState
 from fleet_server.uplink.limits import RateLimits
 from fleet_server.uplink.model import Incoming, Outcome, Stream
+from fleet_server.uplink.service import LINGER_S
 from fleet_server.uplink.store import Prepared, StoreAway, UplinkStore
 from kit.clock import ManualClock
 from kit.store import Database
@@ -334,7 +335,9 @@ async def test_a_service_that_is_started_again_begins_empty(
         await wait_for(lambda: ingest.broker.taken == 2, what="the next batch to be read")
     gate.is_open.set()
     async with running(ingest):
-        await wait_for(lambda: worker_is_listed(ingest), what="the service to be at work")
+        loop = asyncio.get_running_loop()
+        lingered_s = loop.time() + 3 * LINGER_S
+        await wait_for(lambda: loop.time() > lingered_s, what="the moment an old wish would be carried out")
         assert (await ingest.send(KID, batch([sample(1), sample(2)]))).through_seq == 2
     assert await stored_seqs(sqlite_fleet_db) == [1, 2]
 
