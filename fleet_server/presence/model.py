@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from fleet_server.registry.model import PresenceState
 from wire.presence import Activity
+
+Asked = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
+"""A moment a client may ask about: with a zone, and in years that can be moved to any zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,8 @@ class PresenceQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    since: AwareDatetime | None = Field(default=None, alias="from")
-    until: AwareDatetime | None = Field(default=None, alias="to")
+    since: Asked | None = Field(default=None, alias="from")
+    until: Asked | None = Field(default=None, alias="to")
 
 
 class PresenceSpan(BaseModel):

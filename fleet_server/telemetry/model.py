@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from wire.telemetry import MetricName
+
+Asked = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
+"""A moment a client may ask about: with a zone, and in years that can be moved to any zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,8 @@ class TelemetryQuery(Query):
     """Some metrics of one kiosk over a span, in at most `points` buckets."""
 
     metric: list[MetricName] = Field(min_length=1, max_length=16)
-    since: AwareDatetime | None = Field(default=None, alias="from")
-    until: AwareDatetime | None = Field(default=None, alias="to")
+    since: Asked | None = Field(default=None, alias="from")
+    until: Asked | None = Field(default=None, alias="to")
     points: int = Field(default=300, ge=1, le=2_000)
     component: str = Field(default="host", max_length=64)
 
@@ -83,8 +86,8 @@ class EventQuery(Query):
     """Events of one kiosk, newest first."""
 
     kind: str | None = Field(default=None, max_length=32, pattern="^[a-z_]+$")
-    since: AwareDatetime | None = Field(default=None, alias="from")
-    until: AwareDatetime | None = Field(default=None, alias="to")
+    since: Asked | None = Field(default=None, alias="from")
+    until: Asked | None = Field(default=None, alias="to")
     limit: int = Field(default=100, ge=1, le=500)
     cursor: Annotated[str, Field(pattern=r"^-?[0-9]{1,18}\.[0-9]{1,18}$")] | None = None
 

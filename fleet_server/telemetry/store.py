@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    case,
     cast,
     func,
     literal,
@@ -35,6 +36,8 @@ from fleet_server.uplink.model import to_us
 from kit.store import Database, Dialect, Json, UtcDateTime, metadata_of
 
 METADATA: MetaData = metadata_of("fleet")
+LARGEST: Final = 1e100
+"""PostgreSQL adds up squares for an average and fails when one overflows; no kiosk measures anything so large."""
 _NUMBER: Final = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
 
 
@@ -220,11 +223,14 @@ class TelemetryStore:
         return (type_coerce(at, BigInteger) - since_us) // literal(round(span.bucket_s * 1_000_000), BigInteger)
 
     def _value(self, metric: str) -> ColumnElement[float]:
+        """The metric of a sample; NULL where it is beyond what can be averaged."""
         sample = SAMPLE.c.sample
+        found: ColumnElement[float]
         if self._is_postgresql:
-            found: ColumnElement[float] = cast(sample.op("->>")(literal(metric, Text)), Float)
-            return found
-        return cast(func.json_extract(type_coerce(sample, Text), f'$."{metric}"'), REAL)
+            found = cast(sample.op("->>")(literal(metric, Text)), Float)
+        else:
+            found = cast(func.json_extract(type_coerce(sample, Text), f'$."{metric}"'), REAL)
+        return case((func.abs(found) < LARGEST, found))
 
     async def events(self, wanted: EventFilter, limit: int) -> list[Event]:
         """Events of a kiosk, newest first."""

@@ -210,3 +210,12 @@ async def test_a_cursor_of_another_age_is_refused(service: TelemetryService) -> 
     with pytest.raises(Refusal) as refused:
         await service.events(KID, EventQuery(cursor=f"{10**18 - 1}.1"))
     assert refused.value.code == "cursor_invalid"
+
+
+async def test_numbers_too_large_to_be_added_up_do_not_spoil_the_chart(
+    fleet_db: Database, service: TelemetryService
+) -> None:
+    await put(
+        fleet_db, cpu(1, 1.0, 1.7e308), cpu(2, 2.0, -1.7e308), cpu(3, 3.0, 2e99), cpu(4, 4.0, 0.0), cpu(5, 15.0, 1e-320)
+    )
+    assert drawn(await ask(service, 0.0, 20.0, 2)) == [(5.0, 1e99, 0.0, 2e99), (15.0, 1e-320, 1e-320, 1e-320)]

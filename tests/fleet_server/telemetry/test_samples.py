@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -12,15 +13,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleet_server.telemetry.copying import any_rows, common_rows
 from fleet_server.telemetry.samples import SampleSink
 from fleet_server.telemetry.store import TelemetryStore
 from fleet_server.uplink.decode import BatchReader
-from fleet_server.uplink.model import Incoming, Samples, to_us
+from fleet_server.uplink.model import Incoming, Samples, Stream, to_us
 from fleet_server.uplink.store import StoreAway, UplinkStore
-from kit.store import Database, Dialect, StoreOptions
-from support.ingest import AT, Document, batch, later, rows, sample, sender
+from kit.store import Database, Dialect, StoreBusy, StoreOptions
+from support.ingest import AT, EPOCH, Document, batch, later, rows, sample, sender
 from support.waiting import wait_for
 
 KID = "zzj-001"
@@ -178,6 +180,7 @@ async def test_what_could_not_be_written_is_written_later_unless_something_newer
             with pytest.raises(StoreAway):
                 await sink.flush()
         await put(hasty_db, read(sample(2, at=later(-10), values={"cpu_percent": 50.0})), sink=sink)
+        await put(hasty_db, read(sample(3, at=later(-15), hist=True)), sink=sink)
         await sink.flush()
         assert await latest(fleet_db) == {
             KID: (later(-10), {"cpu_percent": 50.0}),
@@ -185,6 +188,39 @@ async def test_what_could_not_be_written_is_written_later_unless_something_newer
         }
     finally:
         await hasty_db.close()
+
+
+class Interrupted(Database):
+    """A database that is away once, after something else has happened meanwhile."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+            raise StoreBusy("test")
+        async with super().write() as connection:
+            yield connection
+
+
+async def test_what_comes_in_while_a_write_fails_is_newer_than_what_failed(sqlite_fleet_url: str) -> None:
+    database = Interrupted(sqlite_fleet_url)
+    try:
+        sink = await put(database, read(sample(1, at=later(-20.0))), read(sample(1, at=later(-20.0)), kiosk_no=2))
+        newer = sink.prepare(read(sample(2, at=later(-10.0))), Stream(1, EPOCH))
+        assert newer is not None
+        database.meanwhile = lambda: sink.committed([newer])
+        with pytest.raises(StoreAway):
+            await sink.flush()
+        await sink.flush()
+        assert {kid: at for kid, (at, _) in (await latest(database)).items()} == {
+            KID: later(-10),
+            "zzj-002": later(-20),
+        }
+    finally:
+        await database.close()
 
 
 async def test_it_rings_when_the_newest_samples_are_there(fleet_db: Database) -> None:
