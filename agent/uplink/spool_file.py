@@ -148,6 +148,7 @@ def connect(directory: Path | None) -> sqlite3.Connection:
 
     Raises:
         sqlite3.Error: it cannot be opened.
+        UnicodeDecodeError: its schema is damaged.
     """
     name = ":memory:" if directory is None else str(directory / DATABASE)
     connection = sqlite3.connect(name, timeout=0.2, isolation_level=None, check_same_thread=False)
@@ -161,7 +162,7 @@ def connect(directory: Path | None) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_size_limit = 4194304")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("COMMIT")
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         connection.close()
         raise
     return connection
@@ -178,6 +179,8 @@ def translated() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _kind(error) from error
+    except UnicodeDecodeError as error:  # SQLite quotes the damaged text of a schema in its message
+        raise SpoolCorrupt("a name in the schema is no text") from error
     except OSError as error:
         raise (SpoolFull if error.errno in _FULL else SpoolUnusable)(str(error)) from error
 

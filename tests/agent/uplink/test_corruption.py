@@ -244,6 +244,15 @@ def _write(path: Path, text: bytes) -> None:
     path.write_bytes(text)
 
 
+def test_a_schema_that_is_no_text_is_a_bad_file_like_any_other(closed: Bench) -> None:
+    """SQLite puts the damaged name into its message, which Python then cannot decode."""
+    data = (closed.stored.directory / "outbox.db").read_bytes()
+    first = data.index(b"CREATE TABLE record")
+    for place in range(first - 24, first + 48):
+        closed.case(f"byte {place}", flip("outbox.db", place * 8 + 7))
+    assert closed.outcomes["rebuilt"] >= 40
+
+
 def test_an_older_copy_of_the_file_is_noticed(tmp_path: Path) -> None:
     directory = tmp_path / "outbox"
     spool, _ = open_spool(directory, fresh(OLD))
