@@ -134,7 +134,7 @@ class Outbox:
 
     def kept_ms(self) -> int:
         """The outbox's own age clock; it counts while we run and guesses a bounded pause while we did not."""
-        return self._kept_base_ms + int((self.clock.monotonic() - self._kept_from_s) * 1_000)
+        return self._kept_at(self.clock.monotonic())
 
     def depth(self) -> QueueDepth:
         """What waits, by class."""
@@ -194,9 +194,9 @@ class Outbox:
         Raises:
             InvalidRecord: nothing was kept.
         """
-        now = self.clock.monotonic()
-        stamp = rows.Stamp(self.clock.utc(), self._run.boot, int(now * 1_000), self._server_time.offset_s)
-        item = rows.draft(record_class, kind, fields, stamp, kept_ms=self.kept_ms())
+        now_s = self.clock.monotonic()
+        stamp = rows.Stamp(self.clock.utc(), self._run.boot, int(now_s * 1_000), self._server_time.offset_s)
+        item = rows.draft(record_class, kind, fields, stamp, kept_ms=self._kept_at(now_s))
         if item.class_no == P2 and self.is_short:
             self._unstored[P2] += 1
             return None
@@ -458,6 +458,9 @@ class Outbox:
     def _fresh(self) -> salvage.Fresh:
         timestamp = f"{self.clock.utc():%Y%m%dT%H%M%S}-{ulid(self.clock)[-6:]}"
         return salvage.Fresh(ulid(self.clock), self._run.host_boot, self._wall_ms(), timestamp)
+
+    def _kept_at(self, now_s: float) -> int:
+        return self._kept_base_ms + int((now_s - self._kept_from_s) * 1_000)
 
     def _wall_ms(self) -> int:
         return int(self.clock.utc().timestamp() * 1_000)

@@ -47,7 +47,8 @@ MODELS: Mapping[str, type[Record]] = MappingProxyType(
     }
 )
 _STAMPED = frozenset(Record.model_fields) | {"kind"}
-_CLASS_NUMBERS = {record_class: number for number, record_class in enumerate(CLASSES)}
+_NUMBER_AND_NAME = {record_class: (number, record_class.value.encode()) for number, record_class in enumerate(CLASSES)}
+_KIND_NAMES = {kind: kind.encode() for kind in MODELS}
 _LATE = b',"hist":true}'
 
 
@@ -89,12 +90,18 @@ def draft(record_class: RecordClass, kind: str, fields: Mapping[str, Any], stamp
     """
     if not _STAMPED.isdisjoint(fields):
         raise InvalidRecord(f"{kind}: a field of the stamp is given")
-    offset = "" if stamp.offset_s is None else f'"offset_s":{stamp.offset_s!r},'
+    class_no, class_name = _NUMBER_AND_NAME[record_class]
+    offset = b"" if stamp.offset_s is None else b'"offset_s":%a,' % stamp.offset_s
     try:
-        tail = (
-            f'"record_class":"{record_class.value}","at":"{stamp.at.isoformat()}","boot":"{stamp.boot}",'
-            f'"mono_ms":{stamp.mono_ms},{offset}"kind":"{kind}",'
-        ).encode() + to_json(fields)[1:]
+        tail = b'"record_class":"%b","at":"%b","boot":"%b","mono_ms":%d,%b"kind":"%b",%b' % (
+            class_name,
+            stamp.at.isoformat().encode(),
+            stamp.boot.encode(),
+            stamp.mono_ms,
+            offset,
+            _KIND_NAMES[kind],
+            to_json(fields)[1:],
+        )
         MODELS[kind].model_validate_json(b'{"seq":1,' + tail)
     except ValidationError as error:
         items = error.errors(include_input=False, include_url=False, include_context=False)[:5]
@@ -104,7 +111,7 @@ def draft(record_class: RecordClass, kind: str, fields: Mapping[str, Any], stamp
         raise InvalidRecord(f"{kind}: no JSON: {type(error).__name__}") from None
     if len(tail) > RECORD_LIMIT_BYTES:
         raise InvalidRecord(f"{kind}: {len(tail)} bytes, at most {RECORD_LIMIT_BYTES} are kept")
-    return Draft(_CLASS_NUMBERS[record_class], kind, tail, kept_ms)
+    return Draft(class_no, kind, tail, kept_ms)
 
 
 def body(seq: int, tail: bytes) -> bytes:
