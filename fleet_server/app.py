@@ -272,7 +272,7 @@ def _registry_parts(server: FleetServer, authority: CertificateAuthority) -> Non
     enrolment = EnrolmentService(core.store, core.directory, authority, core.settings, core.clock, core.auditor)
     parts.routes += registry_routes(core.registry, enrolment)
     parts.enrolment = enrolment
-    duty = RevocationDuty(core.store, BrokerControl(core.installation, authority, core.clock), core.clock)
+    duty = RevocationDuty(core.store, BrokerControl(core.installation, authority, core.clock), core.clock, core.alerts)
     core.registry.on_revoked(duty.wake)
     clones = CloneWatch(core.store, core.registry, core.clock)
     core.directory.on_change(clones.forget)

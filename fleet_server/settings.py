@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, field_validator
 
 ENV_PREFIX = "FLEET"
 SETTINGS_FILE = "fleet.toml"
@@ -18,6 +18,7 @@ SETTINGS_FILE = "fleet.toml"
 Port = Annotated[int, Field(ge=0, le=65_535)]
 """0 lets the system choose; only useful in tests."""
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+CommandPart = Annotated[str, Field(min_length=1, max_length=4_096, pattern=r"^[^\x00]+$")]
 WorkerName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,20}$")]
 
 
@@ -72,9 +73,21 @@ class BrokerSettings(Section):
     """The account Mosquitto runs as when root starts it."""
     pid_file: Path | None = None
     """Its process gets SIGHUP; by default `broker/mosquitto.pid` in the data directory."""
-    reload_command: tuple[str, ...] = ()
-    """Instead of the signal, e.g. `["systemctl", "reload", "mosquitto"]`."""
+    reload_command: tuple[CommandPart, ...] = ()
+    """Instead of the signal, for a broker of another account: program with its whole path and arguments, no shell.
+
+    For example `["/usr/bin/systemctl", "reload", "mosquitto.service"]`; docs/runbooks/revocation.md.
+    """
+    reload_timeout_s: float = Field(default=10.0, gt=0.0, le=60.0)
+    """The command is killed after this time."""
     max_connections: int = Field(default=5_200, ge=10, le=200_000)
+
+    @field_validator("reload_command")
+    @classmethod
+    def _whole_path(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if command and not command[0].startswith("/"):
+            raise ValueError("the program of the reload command needs its whole path, e.g. /usr/bin/systemctl")
+        return command
 
 
 class EnrolmentSettings(Section):

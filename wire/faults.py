@@ -90,6 +90,8 @@ class Fault(StrEnum):
     UPLINK_REJECTED = "uplink_rejected"
     WIRE_VERSION_UNSUPPORTED = "wire_version_unsupported"
     EVIDENCE_CHAIN_BROKEN = "evidence_chain_broken"
+    # the server itself
+    REVOCATION_NOT_ENFORCED = "revocation_not_enforced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,5 +168,6 @@ FACTS: Mapping[Fault, FaultFacts] = MappingProxyType({
     Fault.UPLINK_REJECTED:  _facts(_MAJOR, _NEVER, "上报数据格式错误", "Uplink data rejected", "核对程序版本, 查看隔离记录", "Compare versions, read the quarantined records"),
     Fault.WIRE_VERSION_UNSUPPORTED: _facts(_MAJOR, _NEVER, "上报协议版本过新", "Wire version too new", "升级管理服务器", "Upgrade the fleet server"),
     Fault.EVIDENCE_CHAIN_BROKEN: _facts(_CRITICAL, _NEVER, "证据链断裂", "Evidence chain broken", "保留现场并上报安全管理员", "Keep the evidence, call the security administrator"),
+    Fault.REVOCATION_NOT_ENFORCED: _facts(_CRITICAL, _BACKOFF, "消息代理未采用吊销列表", "Broker does not use the revocation list", "在服务器上运行 fleet-server doctor, 检查消息代理与 broker.reload_command", "Run fleet-server doctor on the server, check the broker and broker.reload_command"),
 })
 # fmt: on

@@ -9,6 +9,7 @@ the purpose and revoked in the same list must be refused.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from fleet_server.errors import BrokerError
 from fleet_server.registry.installation import PRIVATE, PUBLIC, Installation, write_file
@@ -33,8 +34,12 @@ REMEMBERED: Final = timedelta(days=826)
 """Longer than any kiosk's certificate lives."""
 RELOAD_TIMEOUT_S: Final = 15.0
 KICK_TIMEOUT_S: Final = 10.0
+PROBE_KEPT: Final = timedelta(minutes=1)
+"""A canary stays on the list this long, so that two processes that prove their lists do not spoil each other's."""
 _PROBE_S: Final = 0.5
 """How long the broker may take to refuse a certificate; accepting, it says nothing until CONNECT."""
+_WORDS_BYTES: Final = 300
+"""Of what a failing command says, the end."""
 _CERTIFICATE: Final = "cert.pem"
 _KEY: Final = "key.pem"
 log = get_logger(__name__)
@@ -58,6 +63,7 @@ class BrokerControl:
         self._clock = clock
         self._settings = installation.settings.broker
         self._life = timedelta(days=installation.settings.certificates.crl_days)
+        self._proved: tuple[int, int, int] | None = None
 
     def write_revocations(self, revoked: Sequence[Revocation]) -> None:
         """Write the list for a broker that is not running, or will be reloaded by the caller.
@@ -66,28 +72,34 @@ class BrokerControl:
         nobody back in.
         """
         now = self._clock.utc()
-        lines = {item.serial: item for item in (*self.listed(), *revoked)}
+        probes = [item for item in self._present() if item.is_probe and now - item.at < PROBE_KEPT]
+        lines = {item.serial: item for item in (*probes, *self.listed(), *revoked)}
         crl = self._authority.revocation_list(lines.values(), now=now, life=self._life)
         write_file(self._installation.crl_file, crl, PUBLIC)
 
     def listed(self) -> list[Revocation]:
         """What the present list names and could still be valid, without probes; nothing when there is none."""
-        try:
-            found = read_revocations(self._installation.crl_file.read_bytes())
-        except (OSError, ValueError):
-            return []
         oldest = self._clock.utc() - REMEMBERED
-        return [item for item in found if not item.is_probe and item.at > oldest]
+        return [item for item in self._present() if not item.is_probe and item.at > oldest]
+
+    def is_proved(self) -> bool:
+        """Whether the list that lies there is the one this process saw the broker use."""
+        return self._proved is not None and self._proved == self._signature()
 
     async def put_revocations_in_force(self, revoked: Sequence[Revocation]) -> None:
         """Give the broker this list and return when it was seen to refuse by it.
 
         Raises:
-            BrokerError: it cannot be told, is not there, or still accepts the canary when the time is over.
+            BrokerError: it cannot be told, is not there, or still accepts the canary when the time is over; or the
+                list cannot be written.
         """
         now = self._clock.utc()
         canary, key = self._authority.mint(CANARY, now=now, life=MINTED_LIFE)
-        await asyncio.to_thread(self.write_revocations, [*revoked, Revocation(canary.serial, now, is_probe=True)])
+        try:
+            await asyncio.to_thread(self.write_revocations, [*revoked, Revocation(canary.serial, now, is_probe=True)])
+            written = await asyncio.to_thread(self._signature)
+        except OSError as error:
+            raise BrokerError(f"{self._installation.crl_file} cannot be written: {error.strerror}") from error
         await self.reload()
         context = await asyncio.to_thread(self._client_context, canary.pem.encode(), key)
         try:
@@ -96,21 +108,28 @@ class BrokerControl:
                     await self.reload()
         except TimeoutError:
             raise BrokerError("the broker still accepts a certificate that was revoked") from None
+        self._proved = written
+        try:
+            await asyncio.to_thread(self._note_proof, written)
+        except OSError as error:
+            raise BrokerError(f"{self._installation.proof_file} cannot be written: {error.strerror}") from error
 
     async def reload(self) -> None:
         """Make the broker read its files again.
 
         Raises:
-            BrokerError: there is no process to tell, or the command failed.
+            BrokerError: there is no process to tell, it is another account's, or the command failed.
         """
         command = self._settings.reload_command
         if command:
-            await _run(command)
+            await _run(command, self._settings.reload_timeout_s)
             return
         pid_file = self._installation.settings.broker_pid_file
         try:
             pid = int(await asyncio.to_thread(pid_file.read_text))
             os.kill(pid, signal.SIGHUP)
+        except PermissionError:
+            raise BrokerError("the broker runs under another account: set broker.reload_command") from None
         except (OSError, ValueError):
             raise BrokerError(f"no broker found by {pid_file}: is it running?") from None
 
@@ -163,6 +182,25 @@ class BrokerControl:
             raise BrokerError(f"the connection of {kid} could not be taken over")
         log.info("kiosk.kicked", kiosk_id=kid)
 
+    def _present(self) -> list[Revocation]:
+        try:
+            return read_revocations(self._installation.crl_file.read_bytes())
+        except (OSError, ValueError):
+            return []
+
+    def _signature(self) -> tuple[int, int, int] | None:
+        """What changes whenever the list is written: it is always a new file."""
+        try:
+            found = self._installation.crl_file.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _note_proof(self, written: tuple[int, int, int] | None) -> None:
+        digest = hashlib.sha256(self._installation.crl_file.read_bytes()).hexdigest()
+        if self._signature() == written:
+            write_file(self._installation.proof_file, f"{digest}\n".encode(), PRIVATE)
+
     def _client_context(self, certificate: bytes, key: bytes) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self._installation.ca_file))
         context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -206,21 +244,40 @@ def _private_folder(certificate: bytes, key: bytes) -> Path:
     return folder
 
 
-async def _run(command: Sequence[str]) -> None:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-    except OSError as error:
-        raise BrokerError(f"the reload command cannot be run: {error.strerror}") from error
-    try:
-        async with asyncio.timeout(RELOAD_TIMEOUT_S):
-            code = await process.wait()
-    except TimeoutError:
-        process.kill()
-        raise BrokerError("the reload command did not end in time") from None
-    if code != 0:
-        raise BrokerError(f"the reload command failed with exit code {code}")
+async def _run(command: Sequence[str], timeout_s: float) -> None:
+    """Run to the end, with everything it started killed when the time is over.
+
+    Its words go to a file: a pipe would stay open for as long as a process it left behind.
+    """
+    said = await asyncio.to_thread(tempfile.TemporaryFile)
+    with said:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=said,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise BrokerError(f"the reload command cannot be run: {error.strerror}") from error
+        try:
+            async with asyncio.timeout(timeout_s):
+                code = await process.wait()
+        except TimeoutError:
+            raise BrokerError(f"the reload command did not end within {timeout_s:g} s and was killed") from None
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        if code != 0:
+            raise BrokerError(
+                f"the reload command failed with exit code {code}: {await asyncio.to_thread(_last_words, said)}"
+            )
+
+
+def _last_words(said: IO[bytes]) -> str:
+    said.seek(max(0, said.seek(0, os.SEEK_END) - _WORDS_BYTES))
+    lines = said.read(_WORDS_BYTES).decode("utf-8", "replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

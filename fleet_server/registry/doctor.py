@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import ssl
 import stat
 from collections import Counter
@@ -28,6 +30,8 @@ SOON: Final = timedelta(days=30)
 CA_SOON: Final = timedelta(days=365)
 CONNECT_TIMEOUT_S: Final = 5.0
 _INIT: Final = "运行 fleet-server init"
+_RELOAD: Final = "设置 broker.reload_command, 见 docs/runbooks/revocation.md"
+_IN_FORCE: Final = "启动 fleet-server run (duties) 并查看其日志 revocation.delayed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +67,17 @@ def _files(installation: Installation, now: datetime) -> list[Finding]:
         ("访问控制表 (acl)", lambda: _same(installation.acl_file, access_list(installation.workers()))),
         ("吊销列表 (CRL)", lambda: _crl(installation, now)),
     ]
-    return [_judged(name, check) for name, check in checks]
+    found = [_judged(name, check) for name, check in checks]
+    found.append(_judged("通知代理 (broker reload)", lambda: _reload(installation), _RELOAD))
+    found.append(_judged("吊销列表已生效 (CRL in force)", lambda: _in_force(installation), _IN_FORCE))
+    return found
 
 
-def _judged(name: str, check: Callable[[], str]) -> Finding:
+def _judged(name: str, check: Callable[[], str], remedy: str = _INIT) -> Finding:
     try:
         return Finding(name, ok=True, detail=check())
     except SetupError as problem:
-        return Finding(name, ok=False, detail=str(problem), remedy=_INIT)
+        return Finding(name, ok=False, detail=str(problem), remedy=remedy)
 
 
 def _authority(installation: Installation, now: datetime) -> str:
@@ -121,6 +128,37 @@ def _crl(installation: Installation, now: datetime) -> str:
     if ends is None or ends <= now:
         raise SetupError("吊销列表已过期, 代理会拒绝所有连接")
     return f"{len(crl)} 项, 有效期至 {ends:%Y-%m-%d}"
+
+
+def _reload(installation: Installation) -> str:
+    """How the server tells the broker, and whether its account can."""
+    broker = installation.settings.broker
+    if broker.reload_command:
+        program = broker.reload_command[0]
+        if not os.access(program, os.X_OK):
+            raise SetupError(f"{program} 不存在或不可执行")
+        return f"命令 {' '.join(broker.reload_command)}"
+    pid_file = installation.settings.broker_pid_file
+    try:
+        pid = int(pid_file.read_text())
+        owner, ours = Path(f"/proc/{pid}").stat().st_uid, installation.root.stat().st_uid
+    except (OSError, ValueError):
+        raise SetupError(f"{pid_file} 没有指向运行中的消息代理") from None
+    # The server runs as the owner of its data; root may signal everybody.
+    if ours not in {0, owner}:
+        raise SetupError(f"消息代理 (进程 {pid}) 属于另一账户, 无法向其发信号")
+    return f"信号 SIGHUP, 进程 {pid}"
+
+
+def _in_force(installation: Installation) -> str:
+    try:
+        present = hashlib.sha256(installation.crl_file.read_bytes()).hexdigest()
+        proved = installation.proof_file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        raise SetupError("尚未验证代理是否采用吊销列表") from None
+    if present != proved:
+        raise SetupError("代理尚未采用当前的吊销列表")
+    return "代理已采用当前列表"
 
 
 async def _store(settings: Settings, migrations: str, now: datetime) -> list[Finding]:

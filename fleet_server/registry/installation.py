@@ -59,6 +59,8 @@ class Installation:
         self.ca_file = self.pki_dir / "ca.pem"
         self.server = Identity("server", self.pki_dir / "server.pem", self.pki_dir / "server.key", self.ca_file)
         self.crl_file = self.broker_dir / "crl.pem"
+        self.proof_file = self.root / "crl-in-force"
+        """The digest of the revocation list the broker was last seen to use."""
         self.conf_file = self.broker_dir / "mosquitto.conf"
         self.acl_file = self.broker_dir / "acl"
 

@@ -134,7 +134,14 @@ def test_doctor_finds_what_was_broken(run: Run, tmp_path: Path) -> None:
     result = run("doctor", "--json")
     assert result.exit_code == Exit.UNHEALTHY
     bad = {item["check"] for item in json.loads(result.output) if not item["ok"]}
-    assert bad == {"密钥文件权限 (key modes)", "访问控制表 (acl)", "吊销列表 (CRL)", "消息代理 (broker)"}
+    assert bad == {
+        "密钥文件权限 (key modes)",
+        "访问控制表 (acl)",
+        "吊销列表 (CRL)",
+        "通知代理 (broker reload)",
+        "吊销列表已生效 (CRL in force)",
+        "消息代理 (broker)",
+    }
 
 
 def test_the_last_administrator_gets_a_token_on_the_servers_shell(run: Run, tmp_path: Path) -> None:
