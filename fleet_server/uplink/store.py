@@ -51,6 +51,9 @@ def judged() -> Iterator[None]:
         raise _verdict(error.orig if error.orig is not None else error) from error
     except psycopg.Error as error:
         raise _verdict(error) from error
+    except (sqlalchemy.exc.StatementError, ValueError, OverflowError) as error:
+        cause = error.orig if isinstance(error, sqlalchemy.exc.StatementError) and error.orig is not None else error
+        raise StoreRefused(type(cause).__name__) from error  # it failed before a database saw it
 
 
 def _verdict(error: BaseException) -> StoreError:

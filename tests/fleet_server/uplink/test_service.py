@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fleet_server.alerts.ingest import AlarmRecordSink
+from fleet_server.alerts.store import AlarmStore
 from fleet_server.registry.model import KioskState
 from fleet_server.uplink.limits import RateLimits
 from fleet_server.uplink.model import Incoming, Outcome, Stream
@@ -364,3 +366,24 @@ async def test_streams_for_ever_are_a_flood(sqlite_ingest: Ingest) -> None:
     assert not ingest.fleet.accepts(KID)
     (streams,) = await rows(ingest.database, "SELECT count(*) FROM uplink_stream")
     assert streams[0] < 25
+
+
+async def test_an_alarm_that_no_store_takes_is_isolated_like_any_other_poison(
+    fleet_db: Database, manual_clock: ManualClock, fleet: FakeFleet
+) -> None:
+    """A NUL in a detail fails while the statement is made, before any database sees it."""
+    alarm = {"kind": "alarm", "record_class": "p0", "component": "printer", "code": "paper_out", "edge": "raise"}
+    made = event(2) | alarm | {"severity": "major", "detail": {"text": "a\x00b"}}
+    sink = AlarmRecordSink(AlarmStore(fleet_db), manual_clock)
+    ingest = make_ingest(fleet_db, manual_clock, fleet, Around(sinks=[sink]))
+    ingest.broker.put(KID, batch([sample(1), made, event(3)]))
+    ingest.broker.put(OTHER, batch([event(7) | alarm | {"severity": "major"}]))
+    async with running(ingest):
+        await wait_for(lambda: ingest.broker.receipts(KID) and ingest.broker.receipts(OTHER), what="receipts")
+        await wait_for(lambda: ingest.desk.is_settled, what="the alarm")
+    assert ingest.broker.receipts(KID)[-1].through_seq == 3
+    assert (await stored_seqs(fleet_db, 1), await stored_seqs(fleet_db, 2)) == ([1, 3], [7])
+    (aside,) = await ingest.store.rejected(1)
+    assert (aside.seq, "paper_out" in aside.content) == (2, True)
+    assert ingest.alarms.open == {REJECTED}
+    assert [item.kid for item in await AlarmStore(fleet_db).alarms(only_open=True)] == [OTHER]

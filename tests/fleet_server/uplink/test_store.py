@@ -226,6 +226,9 @@ LASTING: Sequence[Exception] = (
     psycopg.DataError("no state"),
     FOREIGN("x", None, sqlite3.IntegrityError("UNIQUE")),
     FOREIGN("x", None, errors.UntranslatableCharacter("22P05")),
+    sqlalchemy.exc.StatementError("x", "INSERT", None, ValueError("a NUL character")),
+    OverflowError("Python int too large to convert to SQLite INTEGER"),
+    UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
 )
 
 
