@@ -36,7 +36,8 @@ class BrokerPlan:
     user: str | None
     """The account the broker changes to when root starts it; None leaves it as it is started."""
     max_connections: int
-    pid_file: Path
+    pid_file: Path | None
+    """None when the broker is told by a command; one of another account could not write it here."""
 
 
 def broker_conf(plan: BrokerPlan) -> str:
@@ -45,7 +46,7 @@ def broker_conf(plan: BrokerPlan) -> str:
     lines = [
         "per_listener_settings false",
         *([f"user {plan.user}"] if plan.user else []),
-        f"pid_file {plan.pid_file.resolve()}",
+        *([f"pid_file {plan.pid_file.resolve()}"] if plan.pid_file else []),
         "",
         "# who may connect: holders of a certificate of the fleet that is not revoked",
         f"listener {plan.port}" + (f" {plan.listen}" if plan.listen else ""),

@@ -19,7 +19,14 @@ from cryptography import x509
 
 from fleet_server.errors import SetupError
 from fleet_server.registry.broker_conf import access_list, broker_conf
-from fleet_server.registry.installation import Identity, Installation, certificate_of, worker_names
+from fleet_server.registry.installation import (
+    PRIVATE,
+    SHARED,
+    Identity,
+    Installation,
+    certificate_of,
+    worker_names,
+)
 from fleet_server.registry.model import CertificateState, KioskState
 from fleet_server.registry.store import RegistryStore
 from fleet_server.settings import Settings
@@ -89,7 +96,12 @@ def _authority(installation: Installation, now: datetime) -> str:
 
 def _modes(installation: Installation) -> str:
     keys = [*installation.pki_dir.rglob("*.key"), *installation.broker_dir.glob("*.key")]
-    open_ones = [str(path) for path in keys if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    shared = {installation.broker_key_file} if installation.is_shared() else set()
+    open_ones = [
+        str(path)
+        for path in keys
+        if stat.S_IMODE(path.stat().st_mode) & ~(SHARED if path in shared else PRIVATE) & 0o077
+    ]
     if open_ones:
         raise SetupError(f"可被他人读取: {', '.join(open_ones)}, 请 chmod 600")
     return f"{len(keys)} 个密钥"

@@ -22,10 +22,13 @@ from typing import Final
 from fleet_server.errors import SetupError
 from fleet_server.registry.broker_conf import WORKER_PREFIX, BrokerPlan, access_list, broker_conf
 from fleet_server.registry.pki import CertificateAuthority, KeyPair, Leaf, read_leaf
-from fleet_server.settings import Settings
+from fleet_server.settings import SETTINGS_FILE, Settings
 
 PRIVATE: Final = 0o600
 PUBLIC: Final = 0o644
+SHARED: Final = 0o640
+SHARED_FOLDER: Final = 0o2750
+"""New files in it belong to the broker's group."""
 RENEW_SHARE: Final = 1 / 3
 """Certificates of our own are replaced when less than this share of their life is left."""
 DUTIES_SUFFIX: Final = "-duties"
@@ -63,6 +66,7 @@ class Installation:
         """The digest of the revocation list the broker was last seen to use."""
         self.conf_file = self.broker_dir / "mosquitto.conf"
         self.acl_file = self.broker_dir / "acl"
+        self.broker_key_file = self.broker_dir / "server.key"
 
     def worker(self, name: str) -> Identity:
         """The identity of one broker connection, by its full name."""
@@ -125,8 +129,10 @@ class Installation:
         """Write everything the broker needs; its revocation list is written by the registry."""
         self.broker_dir.mkdir(mode=0o755, exist_ok=True)
         (self.broker_dir / "data").mkdir(mode=0o700, exist_ok=True)
-        certificate, key = self.broker_dir / "server.pem", self.broker_dir / "server.key"
+        certificate, key = self.broker_dir / "server.pem", self.broker_key_file
         self._ensure(certificate, key, authority, now, server_names=self.server_names())
+        if self.is_shared():
+            key.chmod(SHARED)
         write_file(self.broker_dir / "ca.pem", authority.pem.encode(), PUBLIC)
         write_file(self.conf_file, broker_conf(self.broker_plan()).encode(), PUBLIC)
         self.write_access_list()
@@ -137,13 +143,48 @@ class Installation:
         write_file(self.acl_file, access_list(self.workers()).encode(), PUBLIC)
 
     def hand_over(self) -> None:
-        """Give the broker's folder to the broker's account, when root is at work."""
+        """When root is at work, give everything to the accounts that need it.
+
+        The broker's account gets its folder. When the data directory belongs to an account of the server's own,
+        that one gets the rest and writes the broker's files, and the broker's account may read them.
+        """
         account = self.broker_account()
         if account is None or os.getuid() != 0:
             return
-        owner = pwd.getpwnam(account)
-        for path in (self.broker_dir, *self.broker_dir.rglob("*")):
-            os.chown(path, owner.pw_uid, owner.pw_gid)
+        broker, server = pwd.getpwnam(account), self.server_owner()
+        if server is None:
+            for path in (self.broker_dir, *self.broker_dir.rglob("*")):
+                os.chown(path, broker.pw_uid, broker.pw_gid, follow_symlinks=False)
+            return
+        data = self.broker_dir / "data"
+        for path in (self.root, *self.root.rglob("*")):
+            is_brokers, is_data = self.broker_dir in (path, *path.parents), data in (path, *path.parents)
+            user = broker.pw_uid if is_data else server.pw_uid
+            group = broker.pw_gid if is_brokers else server.pw_gid
+            os.chown(path, user, group, follow_symlinks=False)
+        self.broker_dir.chmod(SHARED_FOLDER)
+        self.broker_key_file.chmod(SHARED)
+
+    def server_owner(self) -> pwd.struct_passwd | None:
+        """The account the server runs as, when it is another one than root and than the broker's.
+
+        Raises:
+            SetupError: it could not tell the broker to reload.
+        """
+        owner = self.root.stat().st_uid
+        account = self.broker_account()
+        if owner == 0 or os.getuid() != 0 or account is None or pwd.getpwnam(account).pw_uid == owner:
+            return None
+        if not self.settings.broker.reload_command:
+            raise SetupError(
+                f"{self.root} belongs to another account than the broker's ({account}): "
+                f"set broker.reload_command in {self.root / SETTINGS_FILE}, see docs/runbooks/revocation.md"
+            )
+        return pwd.getpwuid(owner)
+
+    def is_shared(self) -> bool:
+        """Whether the broker of another account reads the files in its folder by its group."""
+        return bool(self.broker_dir.stat().st_mode & stat.S_ISGID)
 
     def workers(self) -> list[str]:
         """The full names of all broker connections that have a certificate."""
@@ -158,7 +199,7 @@ class Installation:
             listen=None if broker.listen is None else str(broker.listen),
             user=self.broker_account(),
             max_connections=broker.max_connections,
-            pid_file=self.settings.broker_pid_file,
+            pid_file=None if broker.reload_command else self.settings.broker_pid_file,
         )
 
     def broker_account(self) -> str | None:

@@ -66,6 +66,8 @@ async def initialise(settings: Settings, migrations: str, clock: Clock) -> list[
 
 def _files(installation: Installation, now: datetime) -> tuple[list[Step], CertificateAuthority]:
     settings = installation.settings
+    if installation.root.exists():
+        installation.server_owner()
     authority, is_new = installation.ensure_authority(now)
     steps = [Step("CA 证书 (CA)", installation.ca_file, is_new)]
     server = installation.ensure_server(authority, now)
