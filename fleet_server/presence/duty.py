@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -21,7 +21,7 @@ from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from kit.mqtt import Message, MqttClient, MqttError, MqttSettings, Will
 from kit.store import Database, StoreBusy
-from wire.envelope import WireError, decode, encode
+from wire.envelope import WireError, WireFault, decode, encode
 from wire.faults import Fault
 from wire.presence import Birth, Live, Presence, ServerState
 from wire.topics import DELIVERY, SERVER_STATE, Address, Channel, UnknownTopic, every_kiosk, parse
@@ -33,6 +33,9 @@ BLIND_AFTER_S: Final = 10.0
 TIDY_S: Final = 86_400.0
 COMPONENT: Final = "kiosk"
 CHANNELS: Final = (Channel.PRESENCE, Channel.BIRTH, Channel.LIVE)
+_NUL: Final = b"\\u0000"
+"""No store takes it in a text, and one kiosk's would hold up what is written of all."""
+_STORE_AWAY: Final = (StoreBusy, sqlalchemy.exc.DBAPIError, OSError)
 log = get_logger(__name__)
 
 
@@ -74,6 +77,11 @@ class PresenceDuty:
         self._lost_s: float | None = None
         self._seen_due_s = 0.0
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._client.is_connected
+
     def on_change(self, wake: Callable[[], None]) -> None:
         """Call `wake` after every write of this process."""
         self._wake = wake
@@ -83,6 +91,7 @@ class PresenceDuty:
         now_s = self._parts.clock.monotonic()
         self._judge = Judge(now_s)
         self._judge.load(await self._parts.store.statuses(), now_s)
+        self._lost_s = now_s  # nothing is seen before the first connection
         self._client = self._new_client()
         try:
             async with asyncio.TaskGroup() as group:
@@ -127,7 +136,7 @@ class PresenceDuty:
         try:
             await self._parts.database.ping()
             online = True
-        except (StoreBusy, sqlalchemy.exc.DBAPIError, OSError):
+        except _STORE_AWAY:
             online = False
         await self._client.publish(SERVER_STATE, self._state(online=online), qos=1, retain=True)
 
@@ -147,6 +156,8 @@ class PresenceDuty:
                     await self._hear(parse(message.topic), message)
                 except (UnknownTopic, WireError) as error:
                     log.warning("presence.unreadable", error=str(error))
+                except _STORE_AWAY as error:
+                    log.warning("presence.not_noted", error=type(error).__name__)
 
     async def _hear(self, address: Address, message: Message) -> None:
         """Take one message in. Raises: WireError, UnknownTopic."""
@@ -155,6 +166,8 @@ class PresenceDuty:
             return
         now, now_s = parts.clock.utc(), parts.clock.monotonic()
         limit_bytes = DELIVERY[address.channel].limit_bytes
+        if _NUL in message.payload:
+            raise WireError(WireFault.WRONG_SCHEMA, "a NUL character")
         if address.channel is Channel.LIVE:
             self._judge.live(kid, decode(Live, message.payload, limit_bytes=limit_bytes), now, now_s)
         elif address.channel is Channel.PRESENCE:
@@ -182,7 +195,7 @@ class PresenceDuty:
                 await self._flush(now_s)
                 await self._alarms(now_s)
                 failing = False
-            except (StoreBusy, sqlalchemy.exc.DBAPIError, OSError) as error:
+            except _STORE_AWAY as error:
                 if not failing:
                     log.warning("presence.not_written", error=type(error).__name__)
                 failing = True
@@ -218,18 +231,18 @@ class PresenceDuty:
         for kid, watch in self._judge.watches.items():
             state = watch.status.state
             is_gone = state is PresenceState.OFFLINE
-            if is_gone and not watch.offline_alarm and now_s - watch.changed_s >= OFFLINE_ALARM_S:
+            if is_gone and watch.offline_alarm is not True and now_s - watch.changed_s >= OFFLINE_ALARM_S:
                 await self._raise(kid, watch, Fault.KIOSK_OFFLINE)
-                watch.offline_alarm = True
-            elif watch.offline_alarm and state in {PresenceState.ONLINE, PresenceState.UNSTABLE}:
+                _remember(watch, offline=True)
+            elif watch.offline_alarm is not False and state in {PresenceState.ONLINE, PresenceState.UNSTABLE}:
                 await self._parts.alarms.clear_alarm(kid, COMPONENT, Fault.KIOSK_OFFLINE)
-                watch.offline_alarm = False
-            if state is PresenceState.UNSTABLE and not watch.unstable_alarm:
+                _remember(watch, offline=False)
+            if state is PresenceState.UNSTABLE and watch.unstable_alarm is not True:
                 await self._raise(kid, watch, Fault.KIOSK_UNSTABLE)
-                watch.unstable_alarm = True
-            elif watch.unstable_alarm and state is PresenceState.ONLINE:
+                _remember(watch, unstable=True)
+            elif watch.unstable_alarm is not False and state is PresenceState.ONLINE:
                 await self._parts.alarms.clear_alarm(kid, COMPONENT, Fault.KIOSK_UNSTABLE)
-                watch.unstable_alarm = False
+                _remember(watch, unstable=False)
 
     async def _raise(self, kid: str, watch: Watch, fault: Fault) -> None:
         detail = {"since": watch.status.since.isoformat(), "reason": watch.status.reason}
@@ -240,6 +253,16 @@ class PresenceDuty:
             before = self._parts.clock.utc() - timedelta(days=self._parts.keep_days)
             try:
                 await self._parts.store.forget_edges(before)
-            except StoreBusy:
-                log.warning("presence.tidying_delayed")
+            except _STORE_AWAY as error:
+                log.warning("presence.tidying_delayed", error=type(error).__name__)
             await asyncio.sleep(TIDY_S)
+
+
+def _remember(watch: Watch, *, offline: bool | None = None, unstable: bool | None = None) -> None:
+    """Note which alarms are open, for the next leader too."""
+    watch.offline_alarm = watch.offline_alarm if offline is None else offline
+    watch.unstable_alarm = watch.unstable_alarm if unstable is None else unstable
+    watch.status = replace(
+        watch.status, offline_alarm=watch.offline_alarm is not False, unstable_alarm=watch.unstable_alarm is not False
+    )
+    watch.is_material = True

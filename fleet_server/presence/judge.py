@@ -24,6 +24,8 @@ OFFLINE_ALARM_S: Final = 45.0
 FLAP_WINDOW_S: Final = 600.0
 FLAP_LOSSES: Final = 3
 STEADY_S: Final = 300.0
+QUEUE_ROWS_LIMIT: Final = 2**31
+"""More than any disk holds; what a kiosk says is not bounded."""
 BACK_AFTER_S: Final = 900.0
 """How long a reboot or an update may take."""
 _MUST_RETURN: Final = frozenset({PresenceReason.REBOOT.value, PresenceReason.UPDATE.value})
@@ -43,8 +45,9 @@ class Watch:
     """Something people look at changed."""
     is_seen: bool = False
     """Only the time of the last sign of life changed."""
-    offline_alarm: bool = False
-    unstable_alarm: bool = False
+    offline_alarm: bool | None = False
+    """None: an earlier leader may have raised it."""
+    unstable_alarm: bool | None = False
 
 
 class Judge:
@@ -57,11 +60,11 @@ class Judge:
         self.blind_until_s = now_s + BLIND_S
 
     def load(self, statuses: list[Status], now_s: float) -> None:
-        """Take up what was known before; what was open as an alarm may be cleared again."""
+        """Take up what was known before; an alarm that may be open is raised again when it is due, or cleared."""
         for status in statuses:
             watch = Watch(status, heard_s=now_s, changed_s=now_s, is_material=False)
-            watch.offline_alarm = status.state is PresenceState.OFFLINE
-            watch.unstable_alarm = status.state is PresenceState.UNSTABLE
+            watch.offline_alarm = None if status.offline_alarm or status.state is PresenceState.OFFLINE else False
+            watch.unstable_alarm = None if status.unstable_alarm or status.state is PresenceState.UNSTABLE else False
             self.watches[status.kid] = watch
 
     def presence(self, kid: str, said: Presence, *, retained: bool, now: datetime, now_s: float) -> None:
@@ -98,7 +101,7 @@ class Judge:
         status = watch.status
         if said.session < status.session and said.boot != status.boot:
             return
-        rows = said.queue.p0 + said.queue.p1 + said.queue.p2
+        rows = min(said.queue.p0 + said.queue.p1 + said.queue.p2, QUEUE_ROWS_LIMIT)
         fresh = replace(
             status,
             session=max(status.session, said.session),
@@ -161,6 +164,8 @@ class Judge:
         after = step(TABLE, before, evidence)
         if after is before:
             return
+        if before is PresenceState.UNKNOWN:
+            since = max(since, watch.status.since)  # nothing is known to have been so before
         if after is PresenceState.OFFLINE and before in _HERE:
             watch.losses.append(now_s)
         watch.status = replace(watch.status, state=after, since=since, reason=reason)

@@ -133,6 +133,24 @@ def test_a_blind_server_knows_nothing_and_says_so() -> None:
     assert ward.state() is PresenceState.ONLINE
 
 
+@pytest.mark.parametrize("by_will", [True, False])
+def test_a_loss_learned_after_blindness_is_not_dated_before_it(*, by_will: bool) -> None:
+    """Otherwise the timeline would end with the blindness."""
+    ward = Ward()
+    ward.beat()
+    ward.wait(10.0)
+    ward.judge.blind(ward.now, ward.now_s)
+    blind_since = ward.now
+    ward.wait(600.0)
+    ward.judge.sighted(ward.now_s)
+    if by_will:
+        ward.say(PresenceReason.CONNECTION_LOST, retained=True)
+    ward.wait(SILENT_AFTER_S + 1.0)
+    assert ward.state() is PresenceState.OFFLINE
+    assert ward.since == blind_since
+    assert [edge.state for edge in sorted(ward.judge.edges, key=lambda edge: edge.since)][-1] is PresenceState.OFFLINE
+
+
 def test_coming_and_going_is_unstable_until_it_has_stayed() -> None:
     ward = Ward()
     for _ in range(FLAP_LOSSES):
