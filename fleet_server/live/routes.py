@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import orjson
@@ -18,14 +19,22 @@ from kit.web import Principal, open_websocket
 
 PATH: Final = "/api/v1/live"
 READ: Final = "live.read"
-PING_S: Final = 10.0
-SEND_TIMEOUT_S: Final = 10.0
-RECHECK_S: Final = 30.0
 METRICS: Final = (MetricSpec("fleet_live_viewers", Kind.GAUGE, "open live channels"),)
 _PING: Final = b'{"t":"ping"}'
 _PONG: Final = b'{"t":"pong"}'
 log = get_logger(__name__)
 Authenticate = Callable[[web.Request], Awaitable[Principal | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a viewer has for what, in seconds."""
+
+    ping_s: float = 10.0
+    send_s: float = 10.0
+    """To take one message; a viewer that is slower is cut."""
+    recheck_s: float = 30.0
+    """How often it is asked anew whether the viewer may still look."""
 
 
 class Subscription(BaseModel):
@@ -47,11 +56,12 @@ class ClientMessage(BaseModel):
 class LiveChannel:
     """Serves viewers of one hub."""
 
-    def __init__(self, hub: Hub, authenticate: Authenticate, viewers: Gauge) -> None:
+    def __init__(self, hub: Hub, authenticate: Authenticate, viewers: Gauge, pace: Pace | None = None) -> None:
         """Let in whoever `authenticate` knows and may read."""
         self._hub = hub
         self._authenticate = authenticate
         self._viewers = viewers
+        self._pace = pace or Pace()
 
     def mount(self, app: web.Application) -> None:
         """Add the route."""
@@ -99,7 +109,7 @@ class LiveChannel:
         while not socket.closed:
             try:
                 message = await subscriber.next()
-                async with asyncio.timeout(SEND_TIMEOUT_S):
+                async with asyncio.timeout(self._pace.send_s):
                     await socket.send_str(message.decode())
             except (SlowConsumer, TimeoutError):
                 log.info("viewer.cut")
@@ -110,15 +120,16 @@ class LiveChannel:
 
     async def _ping(self, socket: web.WebSocketResponse, subscriber: Subscriber, request: web.Request) -> None:
         """Ping, and look again and again whether the viewer may still look."""
+        pace = self._pace
         rounds = 0
         while not socket.closed:
-            await asyncio.sleep(PING_S)
+            await asyncio.sleep(pace.ping_s)
             subscriber.put(_PING)
             if subscriber.is_cut:
                 await _cut(socket)
                 return
             rounds += 1
-            if rounds % round(RECHECK_S / PING_S) == 0:
+            if rounds % round(pace.recheck_s / pace.ping_s) == 0:
                 principal = await self._authenticate(request)
                 if principal is None or READ not in principal.permissions:
                     await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"signed out")

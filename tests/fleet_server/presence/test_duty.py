@@ -253,11 +253,13 @@ async def test_a_broker_that_is_away_at_the_start_marks_nobody_offline(ward: War
 
 
 async def test_a_broker_that_goes_away_proves_nothing_about_kiosks(ward: Ward) -> None:
+    seen = [PresenceState.ONLINE, PresenceState.UNKNOWN]
     async with leading(ward) as duty:
         async with broker_for(ward) as kiosks:
             await ready(ward)
-            await beat(kiosks, ward)
-            await ward.becomes(PresenceState.ONLINE)
+            for kid in (KID, OTHER):
+                await beat(kiosks, ward, kid)
+                await ward.becomes(PresenceState.ONLINE, kid)
         await wait_for(lambda: not duty.is_connected, what="the loss to be noticed")
         ward.states.clear()
         ward.leaders.clear()
@@ -269,7 +271,9 @@ async def test_a_broker_that_goes_away_proves_nothing_about_kiosks(ward: Ward) -
             ward.clock.advance(BLIND_S - 1.0)
             await beat(kiosks, ward)
             await ward.becomes(PresenceState.ONLINE)
-    assert await ward.edges() == [PresenceState.ONLINE, PresenceState.UNKNOWN, PresenceState.ONLINE]
+            assert (await ward.edges(), await ward.edges(OTHER)) == ([*seen, PresenceState.ONLINE], seen)
+            ward.clock.advance(2.0)
+            await ward.becomes(PresenceState.OFFLINE, OTHER)
     assert ward.alarms == set()
 
 
