@@ -20,10 +20,10 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import sqlalchemy.exc
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fleet_server.app import MIGRATIONS, FleetServer, openapi_document, require_schema
-from fleet_server.errors import BrokerError, FleetError, Refusal, SetupError
+from fleet_server.errors import CONSOLE_TEXTS, BrokerError, FleetError, Refusal, SetupError
 from fleet_server.registry.broker import BrokerControl
 from fleet_server.registry.directory import Directory
 from fleet_server.registry.doctor import examine
@@ -68,6 +68,7 @@ cli = typer.Typer(
     "5 数据库或消息代理无法访问; 6 doctor 发现问题。",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
 )
 enrolments = typer.Typer(help="登记请求: 仅在网页不可用时使用 (enrolment, for emergencies)。", no_args_is_help=True)
 staff = typer.Typer(
@@ -75,7 +76,7 @@ staff = typer.Typer(
 )
 cli.add_typer(enrolments, name="enrolments")
 cli.add_typer(staff, name="staff")
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 DataDir = Annotated[
@@ -247,7 +248,9 @@ def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
         rows = [{"check": item.check, "ok": item.ok, "detail": item.detail, "remedy": item.remedy} for item in findings]
         out.print_json(json.dumps(rows, ensure_ascii=False))
     else:
-        table = Table("检查", "结果", "说明", "处理")
+        # Paths and reasons are there to be read and copied: folded, never cut.
+        columns = [Column(head, overflow="fold") for head in ("检查", "结果", "说明", "处理")]
+        table = Table(*columns, box=None, pad_edge=False)
         for item in findings:
             table.add_row(item.check, "正常" if item.ok else "异常", item.detail, item.remedy)
         out.print(table)
@@ -349,7 +352,7 @@ def recover(
     as_json: Json = False,
     actor: Actor = "",
 ) -> None:
-    """恢复丢失手机或密码的账户: 打印一次性令牌, 旧密码、会话和令牌立即失效 (recover an account)。"""
+    """恢复丢失手机或密码的账户: 打印一次性令牌; 现有会话和 API 令牌立即失效 (recover an account)。"""
     settings = _settings(data_dir)
 
     async def work() -> RecoveryIssued:
@@ -455,7 +458,8 @@ def _explain(error: Exception) -> tuple[Exit, str]:
         case SetupError() | MigrationError() | SettingsError():
             return Exit.SETUP, str(error)
         case Refusal():
-            return Exit.REFUSED, error.message
+            chinese = CONSOLE_TEXTS.get(error.code)
+            return Exit.REFUSED, error.message if chinese is None else f"{chinese} ({error.message})"
         case sqlalchemy.exc.DBAPIError():
             return Exit.UNREACHABLE, f"数据库无法使用 (the store cannot be used): {type(error.orig).__name__}"
         case _:

@@ -22,6 +22,8 @@ cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    epilog="先登录 (first): kioskctl login --url https://服务器地址; 之后的命令用保存的令牌。"
+    "用法示例 (examples): docs/kioskctl.md。",
 )
 
 

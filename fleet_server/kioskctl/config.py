@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fleet_server.kioskctl.errors import Exit, Failure
 
+API: Final = "/api/v1"
+"""Where the API is below the server's address; people paste either."""
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 _OTHERS: Final = 0o077
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -75,7 +77,7 @@ def load(environ: Mapping[str, str], *, url: str | None = None) -> Config:
     """
     file = config_file(environ)
     stored = _read(file)
-    address = (url or environ.get("KIOSKCTL_URL") or stored.url).rstrip("/")
+    address = (url or environ.get("KIOSKCTL_URL") or stored.url).rstrip("/").removesuffix(API).rstrip("/")
     _check_address(address)
     is_its_own = address == stored.url.rstrip("/")
     token = environ.get("KIOSKCTL_TOKEN") or (stored.token if is_its_own else None)

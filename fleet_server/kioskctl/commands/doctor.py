@@ -124,7 +124,7 @@ def _clock(answer: Answer, round_trip_s: float) -> Finding:
     difference_s = (SystemClock().utc() - server).total_seconds() - 0.5 - round_trip_s / 2
     is_ok = abs(difference_s) <= CLOCK_LIMIT_S
     step = "" if is_ok else "校准本机和服务器时钟, 否则验证码会被拒绝 (synchronise both clocks: codes would be refused)"
-    return Finding(name, is_ok, f"本机相差 {difference_s:+.0f} 秒", step)
+    return Finding(name, is_ok, f"本机相差 {round(difference_s):+d} 秒", step)
 
 
 async def _as_member(client: FleetClient) -> list[Finding]:

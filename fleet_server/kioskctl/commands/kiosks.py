@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import quote
 
 import typer
@@ -16,6 +16,36 @@ from kit.clock import SystemClock
 Kid = Annotated[str, typer.Argument(help="自助机编号 (kiosk id)。", metavar="KID")]
 Hours = Annotated[float, typer.Option(help="最近多少小时 (hours back)。", min=0.01, max=24 * 400)]
 Yes = Annotated[bool, typer.Option("--yes", help="不再询问 (do not ask)。")]
+
+_LABELS: Final = {
+    "kid": "自助机编号",
+    "asset_no": "资产编号",
+    "serial": "序列号",
+    "place": "位置",
+    "area": "区域",
+    "floor": "楼层",
+    "x": "平面图横坐标",
+    "y": "平面图纵坐标",
+    "profile": "机型",
+    "state": "登记状态",
+    "state_since": "登记状态自",
+    "state_reason": "登记状态原因",
+    "quarantine": "隔离",
+    "presence": "在线状态",
+    "presence_since": "在线状态自",
+    "last_seen_at": "最后收到",
+    "age_s": "距今秒数",
+    "agent_version": "程序版本",
+    "activity": "使用情况",
+    "alarms_open": "未消除告警",
+    "alarm_worst": "最高告警级别",
+    "cpu_percent": "处理器占用 %",
+    "memory_percent": "内存占用 %",
+    "disk_percent": "磁盘占用 %",
+    "temperature_c": "温度 °C",
+    "clock_offset_s": "时钟偏差秒",
+}
+"""What the API's names mean to a person."""
 
 
 def kiosks(
@@ -62,7 +92,7 @@ def show(kid: Kid, as_json: Json = False) -> None:
     if as_json:
         dump(found)
         return
-    pairs((name, value) for name, value in found.items() if name != "certificates")
+    pairs((_label(name), _shown(name, value)) for name, value in found.items() if name != "certificates")
     table(
         ("证书指纹", "状态", "到期", "签发人"),
         [
@@ -70,6 +100,14 @@ def show(kid: Kid, as_json: Json = False) -> None:
             for item in found["certificates"]
         ],
     )
+
+
+def _label(name: str) -> str:
+    return f"{_LABELS[name]} ({name})" if name in _LABELS else name
+
+
+def _shown(name: str, value: object) -> object:
+    return moment(value) if value is not None and name.endswith(("_at", "_since")) else value
 
 
 def presence(kid: Kid, hours: Hours = 24.0, as_json: Json = False) -> None:
@@ -109,7 +147,10 @@ def telemetry(
 
 def events(
     kid: Kid,
-    kind: Annotated[str | None, typer.Option(help="种类 (kind)。")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="种类 (kind): alarm event sync command_status twin_report update_progress audit。"),
+    ] = None,
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from fleet_server.kioskctl.client import Document
+from fleet_server.kioskctl.client import Document, FleetClient
 from fleet_server.kioskctl.errors import Exit, Failure
 from fleet_server.kioskctl.output import dump, moment, pairs, say, table
 from fleet_server.kioskctl.running import Json, ask, confirmed, end
@@ -107,10 +107,15 @@ def recover(
     yes: Annotated[bool, typer.Option("--yes", help="不再询问 (do not ask)。")] = False,
     as_json: Json = False,
 ) -> None:
-    """恢复丢失手机或密码的账户: 打印一次性令牌, 旧密码、会话和令牌立即失效 (recover an account)。"""
+    """恢复丢失手机或密码的账户: 打印一次性令牌; 现有会话和 API 令牌立即失效 (recover an account)。"""
     confirmed(f"关闭 {name} 的账户, 直到其使用一次性令牌? (recover)", yes=yes)
     path = f"/api/v1/users/{quote(name, safe='')}/recovery"
-    issued: Document = ask(lambda client: client.post(path, {"reset": reset.value}), as_json=as_json)
+
+    async def work(client: FleetClient) -> Document:
+        made: Document = await client.post(path, {"reset": reset.value})
+        return {**made, "link": f"{client.config.url}/recover#{made['token']}"}
+
+    issued = ask(work, as_json=as_json)
     if as_json:
         dump(issued)
         return
@@ -118,7 +123,7 @@ def recover(
     pairs(
         [
             ("一次性令牌 (token)", issued["token"]),
-            ("在登录页打开 (on the sign-in page)", "丢失了手机或密码? → /recover"),
+            ("打开网页 (open)", issued["link"]),
             ("有效期至 (valid until)", moment(issued["expires_at"])),
         ]
     )

@@ -109,7 +109,10 @@ async def test_the_list_is_whole_and_filtered(chief: Shell) -> None:
 async def test_one_kiosk_from_every_side(chief: Shell) -> None:
     await _kiosks(chief)
     assert (await chief.run("show", "k-0001", "--json")).document["place"] == "1 号厅"
-    assert "1 号厅" in (await chief.run("show", "k-0001")).out
+    shown = (await chief.run("show", "k-0001")).out
+    assert "1 号厅" in shown
+    fields = set((await chief.run("show", "k-0001", "--json")).document) - {"certificates"}
+    assert [name for name in sorted(fields) if f"({name})" not in shown] == []
     for command in (["presence", "k-0001"], ["events", "k-0001"], ["telemetry", "k-0001", "cpu_percent"]):
         ended = await chief.run(*command)
         assert ended.exit_code == 0, ended.err
@@ -219,6 +222,7 @@ async def test_an_account_is_recovered(chief: Shell, staff: StaffSite) -> None:
     shown = (await chief.run("users", "recover", "engineer", "--yes")).out
     issued = (await chief.run("users", "recover", "engineer", "--reset", "totp", "--yes", "--json")).document
     assert (issued["reset"], issued["token"] in shown) == ("totp", False)
+    assert issued["link"] == f"{staff.url}/recover#{issued['token']}"
     assert "等待恢复" in (await chief.run("users", "ls")).out
     body = {"token": issued["token"], "password": GOOD}
     assert (await staff.call("POST", "/api/v1/auth/recover", body=body)).status == 200
