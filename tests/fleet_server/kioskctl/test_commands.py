@@ -132,6 +132,18 @@ async def test_open_alarms(chief: Shell) -> None:
     assert (await chief.run("alarms", "--kid", "k-0002", "--json")).document == []
 
 
+async def test_an_alarm_of_the_server_itself_is_listed_and_disturbs_no_kiosk(chief: Shell) -> None:
+    await _kiosks(chief)
+    alarms = chief.site.server.core.alerts
+    await alarms.raise_alarm("server", "broker", Fault.REVOCATION_NOT_ENFORCED, {"reason": "no rights"})
+    shown = (await chief.run("alarms")).out
+    assert FACTS[Fault.REVOCATION_NOT_ENFORCED].zh in shown
+    assert len((await chief.run("ls", "--json")).document) == 205
+    assert (await chief.run("show", "server")).exit_code == 3
+    await alarms.clear_alarm("server", "broker", Fault.REVOCATION_NOT_ENFORCED)
+    assert (await chief.run("alarms", "--json")).document == []
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
 async def test_importing_assets(chief: Shell, tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "assets.csv"

@@ -25,6 +25,8 @@ def test_a_stored_token_goes_to_its_own_server_only(tmp_path: Path) -> None:
     environ = {"KIOSKCTL_CONFIG": str(tmp_path / "kioskctl.toml")}
     save(load(environ), Stored(url="https://kiosks.example", token="kft_1"))
     assert load({**environ, "KIOSKCTL_URL": "https://kiosks.example/"}).token == "kft_1"
+    assert load({**environ, "KIOSKCTL_URL": "https://kiosks.example/api/v1/"}).url == "https://kiosks.example"
+    assert load({**environ, "KIOSKCTL_URL": "https://kiosks.example/api/v1"}).token == "kft_1"
     assert load({**environ, "KIOSKCTL_URL": "https://other.example"}).token is None
     assert load({**environ, "KIOSKCTL_URL": "https://other.example", "KIOSKCTL_TOKEN": "kft_2"}).token == "kft_2"
 
