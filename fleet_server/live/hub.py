@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
+from pydantic_core import to_json
 
 RING_MESSAGES: Final = 5_000
 QUEUE_MESSAGES: Final = 1_000
@@ -84,7 +85,7 @@ class Hub:
                 if topic.rows.pop(key, None) is not None:
                     gone.append(key)
                 continue
-            encoded = orjson.dumps(row)
+            encoded = _encode(row)
             if topic.rows.get(key) != encoded:
                 topic.rows[key] = encoded
                 changed.append(encoded)
@@ -123,6 +124,14 @@ class Hub:
             head = orjson.dumps({"t": "snap", "topic": topic.name, "seq": topic.seq})
             topic.snapshot = head[:-1] + b',"rows":[' + b",".join(topic.rows.values()) + b"]}"
         return topic.snapshot
+
+
+def _encode(row: Mapping[str, Any]) -> bytes:
+    """A row as JSON; what a kiosk put into it may be a number of any size."""
+    try:
+        return orjson.dumps(row)
+    except TypeError:
+        return to_json(row)
 
 
 def _missed(topic: Topic, since: int) -> list[bytes] | None:

@@ -16,7 +16,7 @@ from fleet_server.uplink.decode import storable
 from fleet_server.uplink.model import Evidence, Incoming, Stream, to_moment
 from fleet_server.uplink.times import kiosk_time
 from kit.store import Database, Dialect
-from wire.uplink import AnyRecord
+from wire.uplink import AlarmRecord, AnyRecord, EventRecord, TelemetryRecord
 
 COLUMNS: Final = (
     "kiosk_no",
@@ -62,6 +62,8 @@ NAME_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
 """Which field says in a word what a record of this kind is about; the others are named after their kind."""
 AGENT: Final = "agent"
 """The component of records that name none."""
+_OF_A_COMPONENT: Final = (AlarmRecord, EventRecord, TelemetryRecord)
+"""What else is called component in a record is a field of a newer agent, and anything."""
 _COPY: Final = f"COPY telemetry_event ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 _MARKS: Final = ", ".join("?" * len(COLUMNS))
 _INSERT: Final = f"INSERT INTO telemetry_event ({', '.join(COLUMNS)}) VALUES ({_MARKS})"  # noqa: S608 - names of ours
@@ -117,7 +119,7 @@ class EvidenceSink:
             record.hist,
             record.record_class.value,
             record.kind,
-            getattr(record, "component", AGENT),
+            record.component if isinstance(record, _OF_A_COMPONENT) else AGENT,
             name_of(record),
             item.body,
             record.chain_n if is_chained else None,

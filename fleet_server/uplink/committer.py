@@ -2,8 +2,8 @@
 
 - The store is away or busy: the same group again, with back-off, for as long as it takes.
 - The store refuses what is in the group (a mistake of ours: validated records should fit): the group is taken
-  apart batch by batch and then record by record; what is refused alone is set aside like a record that breaks
-  the schema, with an alarm.
+  apart batch by batch and then half by half; what is refused alone is set aside like a record that breaks the
+  schema, with an alarm.
 """
 
 from __future__ import annotations
@@ -72,18 +72,28 @@ class Committer:
         except StoreRefused as refused:
             log.warning("batch.taken_apart", kiosk_id=item.header.sender.kid, reason=str(refused))
         outcome, batch = Outcome(), item.reread()
-        for seq in batch.header.seqs:
-            one = batch.only(frozenset({seq}))
-            try:
-                _merge(outcome, await self._persist([self._store.prepare(one)]))
-            except StoreRefused as refused:
-                aside = self._store.prepare(_set_aside(one, str(refused)))
-                _merge(outcome, await self._persist([aside]))
-                self._desk.complain(item.header.sender.kid, Fault.UPLINK_REJECTED, f"refused by the store: {refused}")
-        rest = batch.only(frozenset())
-        rest = replace(rest, header=replace(rest.header, void=batch.header.void))
-        _merge(outcome, await self._persist([self._store.prepare(rest)]))
+        await self._commit_halves(batch, outcome)
+        voids = replace(batch.only(frozenset()), header=replace(batch.header, seqs=(), rejected=()))
+        _merge(outcome, await self._persist([self._store.prepare(voids)]))
         return outcome
+
+    async def _commit_halves(self, batch: Incoming, outcome: Outcome) -> None:
+        """Find what the store refuses of a batch it refused: few transactions for one bad record among hundreds."""
+        seqs = batch.header.seqs
+        middle = len(seqs) // 2
+        for half in (seqs[:middle], seqs[middle:]):
+            part = batch.only(frozenset(half))
+            try:
+                if half:
+                    _merge(outcome, await self._persist([self._store.prepare(part)]))
+            except StoreRefused as refused:
+                if len(half) > 1:
+                    await self._commit_halves(part, outcome)
+                    continue
+                kid = part.header.sender.kid
+                aside = self._store.prepare(_set_aside(part, str(refused)))
+                _merge(outcome, await self._persist([aside]))
+                self._desk.complain(kid, Fault.UPLINK_REJECTED, f"refused by the store: {refused}")
 
     def _failed(self, away: StoreAway) -> None:
         self._metrics.counter(figures.RETRIES).inc()

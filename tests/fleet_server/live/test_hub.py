@@ -33,6 +33,14 @@ async def test_a_row_that_did_not_change_is_not_sent() -> None:
     assert len(await take(viewer)) == 1
 
 
+async def test_a_number_of_any_size_is_passed_on() -> None:
+    """The detail of an alarm is what a kiosk says."""
+    hub, viewer = Hub(["alarms"]), Subscriber()
+    hub.subscribe("alarms", viewer, None)
+    hub.publish("alarms", {"a": {"id": "a", "detail": {"n": 10**30, "text": "纸尽"}}, "b": {"id": "b"}})
+    assert (await take(viewer))[-1]["rows"] == [{"id": "a", "detail": {"n": 10**30, "text": "纸尽"}}, {"id": "b"}]
+
+
 async def test_a_row_that_is_gone_is_named() -> None:
     hub, viewer = Hub(["alarms"]), Subscriber()
     hub.publish("alarms", {"a": {"id": "a"}})
