@@ -1,0 +1,120 @@
+"""From what the writers wrote to what viewers see: every change once, whichever process made it, on both stores."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from fleet_server.alerts.model import AlarmEdge, AlarmOrigin
+from fleet_server.alerts.store import AlarmStore
+from fleet_server.live.hub import Hub, Subscriber
+from fleet_server.overview.service import ALARMS, KIOSKS, Overview, OverviewParts
+from fleet_server.presence.model import Status
+from fleet_server.presence.store import PresenceStore
+from fleet_server.registry.model import PresenceState
+from fleet_server.registry.pki import CertificateAuthority
+from fleet_server.settings import Settings
+from fleet_server.telemetry.samples import SampleSink
+from fleet_server.telemetry.store import TelemetryStore
+from fleet_server.uplink.decode import BatchReader
+from fleet_server.uplink.store import UplinkStore
+from kit.clock import ManualClock
+from kit.store import Database
+from support.ingest import AT, Document, batch, later, sample, sender
+from support.registry import Desk, make_desk
+from wire.faults import Severity
+from wire.uplink import Edge
+
+KID, OTHER = "zzj-001", "zzj-002"
+
+
+@dataclass(slots=True)
+class Page:
+    """An overview, the stores its writers use, and a viewer."""
+
+    database: Database
+    registry: Desk
+    hub: Hub
+    viewer: Subscriber
+    overview: Overview
+
+    def number(self, kid: str) -> int:
+        found = self.registry.directory.number_of(kid)
+        assert found is not None
+        return found
+
+    async def presence(self, kid: str, state: PresenceState, **more: Any) -> None:  # noqa: ANN401 - fields
+        await PresenceStore(self.database).keep({self.number(kid): Status(kid, state, AT, "test", **more)}, [])
+
+    async def samples(self, kid: str, *records: Document) -> None:
+        sink = SampleSink(self.database)
+        store = UplinkStore(self.database, (sink,))
+        found = BatchReader().read(batch(records), sender(kid, self.number(kid), later(1.0)))
+        await store.open([found.header])
+        await store.commit([store.prepare(found)])
+        await sink.flush()
+
+    async def alarm(self, kid: str, edge: Edge, detail: Document | None = None) -> None:
+        made = AlarmEdge(kid, "printer", "paper_out", edge, Severity.MAJOR, AT, AlarmOrigin.KIOSK, detail=detail or {})
+        await AlarmStore(self.database).apply([made], AT)
+
+    async def news(self) -> list[Document]:
+        """What the viewer gets after the next look at the store."""
+        await self.overview.refresh()
+        return [json.loads(await self.viewer.next()) for _ in range(self.viewer.queue.qsize())]
+
+
+@pytest.fixture
+async def page(fleet_db: Database, manual_clock: ManualClock) -> Page:
+    """Give a page with two kiosks whose snapshots were taken."""
+    registry = make_desk(fleet_db, manual_clock, CertificateAuthority.create(manual_clock.utc()), Settings())
+    hub, viewer = Hub((KIOSKS, ALARMS)), Subscriber()
+    presence, telemetry, alarms = PresenceStore(fleet_db), TelemetryStore(fleet_db), AlarmStore(fleet_db)
+    overview = Overview(OverviewParts(registry.directory, presence, telemetry, alarms, hub, manual_clock))
+    await registry.assets("ZZJ-001,SN-1,Hall,A,1,,,k20", "ZZJ-002,SN-2,Hall,A,1,,,k20")
+    page = Page(fleet_db, registry, hub, viewer, overview)
+    await page.overview.refresh()
+    for topic in (KIOSKS, ALARMS):
+        hub.subscribe(topic, viewer, None)
+    assert [(said["t"], len(said["rows"])) for said in await page.news()] == [("snap", 2), ("snap", 0)]
+    return page
+
+
+async def test_every_writers_change_becomes_a_row_and_is_said_once(page: Page) -> None:
+    await page.presence(KID, PresenceState.ONLINE, last_seen_at=AT)
+    (said,) = await page.news()
+    assert [(row["kid"], row["presence"], row["last_seen_at"]) for row in said["rows"]] == [
+        (KID, "online", "2026-03-02T00:00:00Z")
+    ]
+    await page.samples(KID, sample(1, values={"cpu_percent": 12.5}))
+    (said,) = await page.news()
+    assert [(row["kid"], row["cpu_percent"]) for row in said["rows"]] == [(KID, 12.5)]
+    await page.alarm(OTHER, Edge.RAISE)
+    kiosks, alarms = await page.news()
+    assert [(row["kid"], row["alarms_open"], row["alarm_worst"]) for row in kiosks["rows"]] == [(OTHER, 1, "major")]
+    assert [(row["kid"], row["code"]) for row in alarms["rows"]] == [(OTHER, "paper_out")]
+    await page.alarm(OTHER, Edge.CLEAR)
+    kiosks, alarms = await page.news()
+    assert kiosks["rows"][0]["alarms_open"] == 0
+    assert (alarms["rows"], len(alarms["gone"])) == ([], 1)
+    assert await page.news() == [], "nothing changed"
+
+
+async def test_what_was_there_before_this_process_is_in_its_first_snapshot(
+    page: Page, manual_clock: ManualClock
+) -> None:
+    await page.presence(KID, PresenceState.UNSTABLE)
+    await page.alarm(KID, Edge.RAISE, {"n": 10**30})
+    await page.alarm(OTHER, Edge.RAISE)
+    hub, viewer = Hub((KIOSKS, ALARMS)), Subscriber()
+    stores = PresenceStore(page.database), TelemetryStore(page.database), AlarmStore(page.database)
+    second = Overview(OverviewParts(page.registry.directory, *stores, hub, manual_clock))
+    await second.refresh()
+    for topic in (KIOSKS, ALARMS):
+        hub.subscribe(topic, viewer, None)
+    kiosks, alarms = [json.loads(await viewer.next()) for _ in range(2)]
+    assert {row["kid"]: (row["presence"], row["alarms_open"]) for row in kiosks["rows"]}[KID] == ("unstable", 1)
+    assert {row["kid"] for row in alarms["rows"]} == {KID, OTHER}, "an absurd number of one kiosk hides nobody"
