@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 from bench import FOLDER, ROOT
-from bench.figures import CpuMeter, rss_mib
+from bench.figures import CpuMeter, cpu_s, rss_mib
 from bench.harness import ROUNDS, Better, Goal, Row, load_note, row, say
 from bench.site import Site, site
 from simulators.demo.hospital import asset_csv, assets
@@ -38,6 +38,7 @@ class Idle:
     agent_rss_mib: float
     agent_percent: float
     agent_ready_s: float
+    agent_ready_cpu_s: float
     agent_connected_s: float
     gateway_rss_mib: float
     gateway_percent: float
@@ -60,7 +61,8 @@ async def agent() -> list[Row]:
             rounds.append(found)
     middle = {name: statistics.median(getattr(item, name) for item in rounds) for name in Idle.__slots__}
     agent_percent, gateway_percent = middle["agent_percent"], middle["gateway_percent"]
-    note = f"connected in {middle['agent_connected_s']:.2f} s{load_note()}"
+    took_s, cpu_time_s = middle["agent_connected_s"], middle["agent_ready_cpu_s"]
+    note = f"processor time {cpu_time_s:.2f} s; connected in {took_s:.2f} s{load_note()}"
     half = Goal(Better.LESS, 0.5, absolute=True)
     return [
         row("agent.rss", "MiB", middle["agent_rss_mib"], middle["gateway_rss_mib"], Goal(Better.LESS, 0.85)),
@@ -156,7 +158,7 @@ async def _round(kiosk: Kiosk, gateway_python: Path, number: int) -> Idle:
     started_s = monotonic()
     with kiosk.process() as ours:
         await wait_for(kiosk.answers, timeout_s=20.0, what="the agent's local API", poll_s=0.002)
-        ready_s = monotonic() - started_s
+        ready_s, ready_cpu_s = monotonic() - started_s, cpu_s(ours.pid)
         await wait_for(kiosk.is_connected, timeout_s=30.0, what="the agent to connect")
         connected_s = monotonic() - started_s
         folder = kiosk.place.hospital.folder / f"gateway-{number}"
@@ -165,7 +167,13 @@ async def _round(kiosk: Kiosk, gateway_python: Path, number: int) -> Idle:
             meters = CpuMeter((ours.pid,)), CpuMeter((theirs.pid,))
             await asyncio.sleep(IDLE_S)
             return Idle(
-                rss_mib(ours.pid), meters[0].percent, ready_s, connected_s, rss_mib(theirs.pid), meters[1].percent
+                agent_rss_mib=rss_mib(ours.pid),
+                agent_percent=meters[0].percent,
+                agent_ready_s=ready_s,
+                agent_ready_cpu_s=ready_cpu_s,
+                agent_connected_s=connected_s,
+                gateway_rss_mib=rss_mib(theirs.pid),
+                gateway_percent=meters[1].percent,
             )
 
 
