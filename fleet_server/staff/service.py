@@ -184,7 +184,13 @@ class StaffService:
             raise Refusal("password_wrong", "The current password is wrong", status=403)
         self.door.forgive(source)
         encoded, now = await self._passwords.replacing(user, form.new), self._clock.utc()
-        await self._store.change_user(user.username, lambda current: with_password(current, encoded, now))
+
+        def change(current: User) -> User:
+            if current.recovery is not None or current.password_hash != user.password_hash:
+                raise Refusal("password_wrong", "The current password is wrong", status=403)
+            return with_password(current, encoded, now)
+
+        await self._store.change_user(user.username, change)
         await self._store.drop_sessions(username=user.username)
         await self._note(user.username, "change_password", user.username, "ok", source)
 

@@ -9,7 +9,7 @@ import pyotp
 import pytest
 
 from fleet_server.errors import Refusal
-from fleet_server.staff.model import Recovered, RecoverForm, Reset, TokenForm, UserPatch
+from fleet_server.staff.model import PasswordForm, Recovered, RecoverForm, Reset, TokenForm, UserPatch
 from fleet_server.staff.permissions import Role
 from fleet_server.staff.recovery import CONSOLE, Asker
 from fleet_server.staff.rules import CONSOLE_RECOVERY_LIFE, LOCK_AFTER, LOCK_FOR, RECOVERY_LIFE
@@ -85,6 +85,15 @@ async def test_a_session_that_was_opened_at_the_same_moment_is_dead(people: Desk
     assert await desk.service.by_session(session) is None
     await redeems(desk, token, GOOD)
     assert await desk.service.by_session(session) is None
+
+
+async def test_who_was_signed_in_cannot_change_the_password_behind_the_token(people: Desk) -> None:
+    """A session of the thief, at the moment the account is closed."""
+    desk, form = people, PasswordForm(current=GOOD, new="Thief-Of-Phones-1")
+    thief = await desk.principal("engineer")
+    token = await issues(desk, Reset.TOTP)
+    assert await refusal(desk.service.change_password(thief, form, SOURCE)) == ("password_wrong", 403)
+    await redeems(desk, token, GOOD)
 
 
 async def test_only_the_phone_was_lost_the_password_is_proved(people: Desk) -> None:
