@@ -28,7 +28,6 @@ from support.waiting import wait_for
 GATEWAY = "thingsboard-gateway==3.8.5"
 IDLE_S = 20.0
 PREPARE_TIMEOUT_S = 900.0
-UNIT = ROOT / "ansible" / "roles" / "agent" / "files" / "kiosk-agent.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Kiosk:
         """Start the agent as its unit does; the caller ends it."""
         site_of = self.place.hospital
         folder = site_of.folder / "agent"
-        environ = _unit_environment() | {
+        environ = {
             "KIOSK_DATA_DIR": str(folder),
             "KIOSK_SERIAL": assets(1)[0].serial,
             "KIOSK_LOCAL_API__PORT": str(self.port),
@@ -138,13 +137,6 @@ class Kiosk:
     async def _pairing_code(self) -> str | None:
         code: str | None = (await self.view("enrolment")).get("pairing_code")
         return code
-
-
-def _unit_environment() -> dict[str, str]:
-    """What systemd sets for the agent."""
-    lines = UNIT.read_text(encoding="utf-8").splitlines()
-    given = [line.removeprefix("Environment=") for line in lines if line.startswith("Environment=")]
-    return dict(item.split("=", 1) for item in given)
 
 
 def _pending(environ: dict[str, str]) -> list[dict[str, Any]]:
