@@ -214,6 +214,15 @@ async def test_what_a_newer_agent_adds_is_shown_too(fleet_db: Database, service:
     assert shown.body == {"name": "test.number", "fields": {"number": 1}, "newer": {"deep": ["\x00", "结束"]}}
 
 
+async def test_a_name_that_no_store_takes_is_shown_without_what_offends(
+    fleet_db: Database, service: TelemetryService
+) -> None:
+    status = {"kind": "command_status", "command_id": "0" * 26, "state": "a\x00b", "record_class": "p0"}
+    await put(fleet_db, sample(1) | status)
+    (shown,) = await pages(service)
+    assert (shown.name, shown.body["state"]) == ("a\ufffdb", "a\x00b")
+
+
 async def test_a_cursor_of_another_age_is_refused(service: TelemetryService) -> None:
     with pytest.raises(Refusal) as refused:
         await service.events(KID, EventQuery(cursor=f"{10**18 - 1}.1"))
