@@ -13,8 +13,10 @@ from agent.health.machine import host_facts
 from agent.health.monitor import HealthMonitor
 from agent.health.sampler import HostSampler
 from agent.local_api.auth import LocalToken
+from agent.local_api.feed import Feed
+from agent.local_api.lease import SessionLease, verbs
 from agent.local_api.metrics import MetricsPage, Reading
-from agent.local_api.server import build_server
+from agent.local_api.server import LocalParts, build_server
 from agent.settings import Settings
 from agent.uplink.enrolment import Enrolment
 from agent.uplink.fleet_api import FleetApi
@@ -42,6 +44,7 @@ class Description:
     """What the uplink says about this kiosk; it has no devices of its own yet besides the host."""
 
     facts: HostFacts
+    lease: SessionLease
 
     def host(self) -> HostFacts:
         """See `SelfDescription`."""
@@ -53,7 +56,7 @@ class Description:
 
     def activity(self) -> Activity:
         """See `SelfDescription`."""
-        return Activity.IDLE
+        return self.lease.activity()
 
     def twin_version(self) -> int:
         """See `SelfDescription`."""
@@ -151,7 +154,9 @@ class Agent:
         self.started_at: datetime = clock.utc()
         self.started_s = clock.monotonic()
         self.server_time = ServerTime(clock)
-        self.description = Description(host_facts())
+        self.lease = SessionLease(clock)
+        self.feed = Feed()
+        self.description = Description(host_facts(), self.lease)
         self.components = ComponentBook(clock)
         run = RunIdentity(boot=ulid(clock), host_boot=host_boot)
         self.outbox = Outbox(settings.outbox, data / "outbox", run, clock, self.server_time)
@@ -168,7 +173,10 @@ class Agent:
             clock=clock,
         )
         self.token = LocalToken.create(data / "token")
-        self.local_api = build_server(settings.local_api, self.view, MetricsPage(self.view), self.token)
+        self.local_api = build_server(
+            settings.local_api,
+            LocalParts(self.view, MetricsPage(self.view), verbs(self.lease), self.feed, self.token),
+        )
 
     async def run(self, *, notifier: SdNotifier | None = None, stop: asyncio.Event | None = None) -> None:
         """Serve until stopped, then say goodbye to the fleet.

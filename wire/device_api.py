@@ -27,6 +27,30 @@ class MessageType(StrEnum):
     UNSOLICITED = "unsolicited"
 
 
+class CompletionCode(StrEnum):
+    """CWA 17852, `completionCode`, as far as used; with `commandErrorCode` the payload has an `errorCode`."""
+
+    SUCCESS = "success"
+    COMMAND_ERROR = "commandErrorCode"
+    CANCELED = "canceled"
+    DEVICE_NOT_READY = "deviceNotReady"
+    HARDWARE_ERROR = "hardwareError"
+    INTERNAL_ERROR = "internalError"
+    INVALID_DATA = "invalidData"
+    TIME_OUT = "timeOut"
+    UNSUPPORTED_COMMAND = "unsupportedCommand"
+    USER_ERROR = "userError"
+    SEQUENCE_ERROR = "sequenceError"
+
+
+class AcknowledgeStatus(StrEnum):
+    """CWA 17852, `status` of an acknowledge that refuses; there is none when the command was accepted."""
+
+    INVALID_MESSAGE = "invalidMessage"
+    INVALID_REQUEST_ID = "invalidRequestID"
+    TOO_MANY_REQUESTS = "tooManyRequests"
+
+
 class MessageHeader(WireModel):
     """CWA 17852, message header; `timeout` in milliseconds, 0 means the service's own limit."""
 
@@ -34,6 +58,7 @@ class MessageHeader(WireModel):
     requestId: int | None = Field(default=None, ge=1)  # noqa: N815 - the standard's field name
     type: MessageType
     timeout: int | None = Field(default=None, ge=0)
+    status: ShortText | None = None
     completionCode: ShortText | None = None  # noqa: N815 - the standard's field name
     errorDescription: Text | None = None  # noqa: N815 - the standard's field name
 
@@ -130,3 +155,11 @@ class EnrolmentView(WireModel):
     expires_in_s: float | None = None
     serial: ShortText | None = None
     message: Text | None = None
+
+
+class SessionState(WireModel):
+    """Payload of `Session.*`: the lease of the page that serves a patient."""
+
+    lease: ShortText | None = None
+    activity: Activity
+    expires_in_s: float | None = None

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from aiohttp import web
 
 from agent.local_api.auth import LocalPrincipal, LocalToken
+from agent.local_api.channel import DeviceChannel
+from agent.local_api.dialogue import Command
+from agent.local_api.feed import Feed
 from agent.local_api.metrics import MetricsPage
 from agent.local_api.routes import StateSource, routes
 from agent.local_api.status_page import add_page
@@ -24,12 +30,23 @@ async def _nobody(_request: web.Request) -> LocalPrincipal | None:
     return None
 
 
-def build_server(
-    settings: LocalApiSettings, source: StateSource, metrics: MetricsPage, token: LocalToken
-) -> HttpServer:
+@dataclass(frozen=True, slots=True)
+class LocalParts:
+    """What the local API shows and does."""
+
+    source: StateSource
+    metrics: MetricsPage
+    commands: Mapping[str, Command]
+    feed: Feed
+    token: LocalToken
+
+
+def build_server(settings: LocalApiSettings, parts: LocalParts) -> HttpServer:
     """The server; nothing listens before it runs."""
     app = web.Application()
-    Api("kiosk-agent", __version__, [routes(source, metrics)], Hooks(authenticate=token.authenticate)).mount(app)
-    add_page(app, token.value)
+    resources = routes(parts.source, parts.metrics)
+    Api("kiosk-agent", __version__, [resources], Hooks(authenticate=parts.token.authenticate)).mount(app)
+    DeviceChannel(parts.commands, parts.feed, parts.token).mount(app)
+    add_page(app, parts.token.value)
     guard = Guard(GuardSettings(hosts=frozenset({"127.0.0.1", "localhost"}), limits=_LIMITS))
     return HttpServer("local-api", app, guard=guard, host=settings.host, port=settings.port)

@@ -17,6 +17,7 @@ from kit.web.reading import LIMITS
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Sequence
 
     from kit.web.guard import Guard
 
@@ -123,8 +124,10 @@ class HttpServer:
             raise ListenError(f"{self.name}: cannot listen on {self._host}:{self._wanted_port}: {reason}") from error
 
 
-async def open_websocket(request: web.Request) -> web.WebSocketResponse:
+async def open_websocket(request: web.Request, *, protocols: Sequence[str] = ()) -> web.WebSocketResponse:
     """Accept a WebSocket with the server's limits; it is closed (1001) when the server stops.
+
+    Of `protocols` the first one the client offers too is chosen.
 
     Raises:
         Problem: 400, the request is not a WebSocket handshake.
@@ -135,6 +138,7 @@ async def open_websocket(request: web.Request) -> web.WebSocketResponse:
         max_msg_size=limits.websocket_message_bytes + 1,  # aiohttp refuses a message of exactly this size
         heartbeat=limits.websocket_ping_s,
         timeout=limits.websocket_close_s,
+        protocols=protocols,
         compress=False,
     )
     try:
