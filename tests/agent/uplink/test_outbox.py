@@ -172,3 +172,16 @@ async def test_buffered_records_share_a_commit_at_the_row_limit(kiosk: Kiosk) ->
     assert kiosk.outbox.sources()[0].row_count == 0
     await kiosk.reporter.telemetry({"cpu_percent": 1.0})
     assert kiosk.outbox.sources()[0].row_count == SMALL.group_rows
+
+
+@pytest.mark.parametrize("count", [49, 50, 51, 123])
+async def test_a_commit_of_any_size_keeps_every_record_in_order(tmp_path: Path, clock: ManualClock, count: int) -> None:
+    kiosk = await start_kiosk(tmp_path / str(count), clock, SMALL.model_copy(update={"group_rows": 1_000}))
+    for number in range(count):
+        await kiosk.reporter.telemetry({"cpu_percent": float(number)})
+    await kiosk.outbox.flush()
+    records = kiosk.as_batch(await kiosk.everything()).records
+    values = [record.values["cpu_percent"] for record in records if isinstance(record, TelemetryRecord)]
+    assert values == list(range(count))
+    assert [record.seq for record in records] == list(range(1, count + 1))
+    await kiosk.outbox.close()
