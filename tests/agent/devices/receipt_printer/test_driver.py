@@ -1,0 +1,329 @@
+"""The driver on a simulated printer, over a real port and a real pty."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from agent.devices.receipt_printer.options import Options
+from agent.devices.receipt_printer.types import (
+    Align,
+    Column,
+    Evidence,
+    Pair,
+    PrintOutcome,
+    PrintState,
+    QrCode,
+    ReceiptJob,
+    Rule,
+    Table,
+    Text,
+)
+from agent.devices.types import DeviceFacts
+from agent.errors import DeviceFault
+from simulators.devices.receipt_page import PrintedLine, PrintedPicture, PrintedQr
+from simulators.devices.receipt_printer import PrinterFault
+from support.receipt_rig import CUSTOM, EPSON, QUICK, Bench, Transport, load_profile, printing
+from support.waiting import wait_for
+from wire.envelope import Scalar
+from wire.faults import Fault
+from wire.profile import DeviceProfile
+
+LINES = 12
+GENERIC = replace(EPSON, columns=48, charset="gb2312", knows_process_id=False, has_near_end=False)
+
+
+def epson(**changes: Scalar) -> DeviceProfile:
+    return load_profile("epson-tm-t88vi", **{**QUICK, **changes})
+
+
+def custom(**changes: Scalar) -> DeviceProfile:
+    return load_profile("custom-kpm150h", **{**QUICK, **changes})
+
+
+def generic(**changes: Scalar) -> DeviceProfile:
+    return load_profile("generic-escpos80", **{**QUICK, **changes})
+
+
+def receipt(name: str = "张三", lines: int = LINES) -> ReceiptJob:
+    items = tuple((f"示例药品 {number}", "2", "12.30") for number in range(lines))
+    columns = (Column(), Column(4, Align.RIGHT), Column(10, Align.RIGHT))
+    return ReceiptJob(
+        "job-1",
+        (
+            Text("门诊收费票据", Align.CENTER, bold=True),
+            Pair("姓名", name),
+            Rule(),
+            Table(columns, items),
+            QrCode("r/42"),
+        ),
+    )
+
+
+def texts(bench: Bench, number: int = -1) -> list[str]:
+    return [item.text for item in bench.core.receipts[number] if isinstance(item, PrintedLine)]
+
+
+def everything_printed(bench: Bench) -> list[object]:
+    return [*bench.core.page, *(item for receipt in bench.core.receipts for item in receipt)]
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_a_receipt_is_printed_once_and_proven_by_its_process_id(transport: Transport) -> None:
+    async with printing(epson(), EPSON, transport) as bench:
+        assert bench.facts == DeviceFacts("TM-T88VI", "40.02 ESC/POS", "X2AB000001")
+        outcome = await bench.driver.print_receipt(receipt())
+        assert outcome == PrintOutcome(PrintState.PRINTED, Evidence.PROCESS_ID, was_sent=True)
+        assert len(bench.core.receipts) == 1
+        assert texts(bench)[1] == "姓名" + " " * 34 + "张三"
+        assert PrintedQr(b"r/42", 6) in bench.core.receipts[0]
+        assert bench.core.paper.unknown == []
+        assert bench.core.paper.wrapped == 0
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_a_receipt_is_presented_and_taken(transport: Transport) -> None:
+    async with printing(custom(), CUSTOM, transport) as bench:
+        outcome = await bench.driver.print_receipt(receipt())
+        assert outcome == PrintOutcome(PrintState.PRINTED, Evidence.PRESENTER, was_sent=True)
+        assert bench.owner.values["media"] == "present"
+        await wait_for(lambda: bench.owner.values["media"] == "notPresent")
+        names = [name for name, _ in bench.owner.events]
+        assert names == ["Printer.MediaPresentedEvent", "Printer.MediaTakenEvent"]
+        assert bench.core.taken == 1
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_a_printer_without_proof_counts_by_its_status_behind_the_data(transport: Transport) -> None:
+    async with printing(generic(), GENERIC, transport) as bench:
+        outcome = await bench.driver.print_receipt(receipt())
+        assert outcome == PrintOutcome(PrintState.PRINTED, Evidence.STATUS, was_sent=True)
+        assert len(bench.core.receipts) == 1
+
+
+async def test_a_printer_without_a_fence_is_given_the_time_it_needs() -> None:
+    async with printing(generic(fence=False), GENERIC) as bench:
+        outcome = await bench.driver.print_receipt(receipt(lines=1))
+        assert outcome.state is PrintState.PRINTED
+        assert len(bench.core.receipts) == 1
+
+
+async def test_rare_characters_are_drawn_and_nothing_prints_a_question_mark() -> None:
+    async with printing(epson(), EPSON) as bench:
+        assert (await bench.driver.print_receipt(receipt("𠮷䶮"))).state is PrintState.PRINTED
+        (picture,) = [item for item in bench.core.receipts[0] if isinstance(item, PrintedPicture)]
+        assert picture.black_dots > 200
+        assert not any("?" in text for text in texts(bench))
+
+
+BLOCKING = [
+    (PrinterFault.PAPER_OUT, Fault.PAPER_OUT),
+    (PrinterFault.COVER_OPEN, Fault.COVER_OPEN),
+    (PrinterFault.UNRECOVERABLE, Fault.DEVICE_ERROR),
+    (PrinterFault.JAM, Fault.DEVICE_ERROR),
+]
+
+
+@pytest.mark.parametrize(("scripted", "fault"), BLOCKING)
+async def test_a_fault_before_a_receipt_sends_nothing(scripted: PrinterFault, fault: Fault) -> None:
+    async with printing(epson(), EPSON) as bench:
+        bench.core.script(scripted)
+        outcome = await bench.driver.print_receipt(receipt())
+        assert (outcome.state, outcome.fault, outcome.was_sent) == (PrintState.FAILED, fault, False)
+        assert everything_printed(bench) == []
+        assert fault in bench.owner.faults
+        bench.core.repair()
+        assert (await bench.driver.print_receipt(receipt())).state is PrintState.PRINTED
+        await wait_for(lambda: fault not in bench.owner.faults)
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+@pytest.mark.parametrize(("scripted", "fault"), [*BLOCKING, (PrinterFault.CUTTER, Fault.CUTTER_ERROR)])
+async def test_a_fault_in_the_middle_fails_and_the_rest_never_prints(
+    scripted: PrinterFault, fault: Fault, transport: Transport
+) -> None:
+    async with printing(epson(), EPSON, transport) as bench:
+        bench.core.script(scripted, after=5)
+        outcome = await bench.driver.print_receipt(receipt())
+        assert (outcome.state, outcome.fault, outcome.was_sent) == (PrintState.FAILED, fault, True)
+        printed = bench.core.printed
+        bench.core.repair()
+        assert (await bench.driver.print_receipt(ReceiptJob("job-2", (Text("下一位"),)))).state is PrintState.PRINTED
+        assert bench.core.printed == printed + 1
+
+
+async def test_half_a_page_and_then_silence_is_unknown_and_ends_the_driver() -> None:
+    async with printing(epson(), EPSON) as bench:
+        bench.core.script(PrinterFault.HALF_PAGE, after=5)
+        outcome = await bench.driver.print_receipt(receipt())
+        assert (outcome.state, outcome.fault, outcome.was_sent) == (PrintState.UNKNOWN, Fault.PRINT_UNKNOWN, True)
+        await wait_for(bench.running.done)
+        assert len(bench.core.page) == 5
+
+
+async def test_a_printer_that_falls_silent_but_prints_is_unknown_and_gets_nothing_twice() -> None:
+    async with printing(epson(), EPSON) as bench:
+        bench.core.script(PrinterFault.SILENT, after=5)
+        assert (await bench.driver.print_receipt(receipt())).state is PrintState.UNKNOWN
+        await wait_for(lambda: len(bench.core.receipts) == 1)
+
+
+async def test_an_ignored_process_id_is_unknown() -> None:
+    async with printing(epson(patience_s=0.3), replace(EPSON, dots_per_s=1e6)) as bench:
+        bench.core.script(PrinterFault.NO_PROCESS_ID)
+        outcome = await bench.driver.print_receipt(ReceiptJob("job-1", (Text("一"),)))
+        assert (outcome.state, outcome.detail) == (PrintState.UNKNOWN, "no confirmation in time")
+        assert (await bench.driver.print_receipt(receipt())).state is PrintState.PRINTED
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_a_cable_that_is_pulled_in_the_middle_is_unknown(transport: Transport) -> None:
+    async with printing(epson(), replace(EPSON, dots_per_s=400), transport) as bench:
+        waiting = asyncio.ensure_future(bench.driver.print_receipt(receipt()))  # noqa: TID251 - the test owns it
+        await wait_for(lambda: bench.core.printed >= 2)
+        bench.cut_off()
+        outcome = await waiting
+        assert (outcome.state, outcome.was_sent) == (PrintState.UNKNOWN, True)
+        await wait_for(bench.running.done)
+
+
+async def test_a_hot_head_only_takes_longer() -> None:
+    async with printing(epson(), replace(EPSON, cool_s=0.3)) as bench:
+        bench.core.script(PrinterFault.HEAD_HOT, after=5)
+        waiting = asyncio.ensure_future(bench.driver.print_receipt(receipt()))  # noqa: TID251 - the test owns it
+        await wait_for(lambda: Fault.HEAD_HOT in bench.owner.faults)
+        assert (await waiting).state is PrintState.PRINTED
+
+
+async def test_a_slow_printer_is_waited_for() -> None:
+    async with printing(epson(), replace(EPSON, dots_per_s=5_000)) as bench:
+        bench.core.script(PrinterFault.SLOW)
+        assert (await bench.driver.print_receipt(receipt())).state is PrintState.PRINTED
+
+
+async def test_sending_pauses_while_the_printer_says_xoff() -> None:
+    model = replace(GENERIC, speaks_xoff=True, buffer_bytes=512, dots_per_s=8_000)
+    async with printing(generic(chunk_bytes=64), model, Transport.PTY) as bench:
+        waiting = asyncio.ensure_future(bench.driver.print_receipt(receipt(lines=40)))  # noqa: TID251 - the test owns it
+        most = 0
+
+        def is_done() -> bool:
+            nonlocal most
+            most = max(most, bench.core.buffered)
+            return waiting.done()
+
+        await wait_for(is_done)
+        assert (await waiting).state is PrintState.PRINTED
+        assert len(texts(bench)) == 43
+        assert 256 < most < 768
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_a_storm_of_xoff_and_xon_loses_nothing(transport: Transport) -> None:
+    async with printing(epson(chunk_bytes=64), replace(EPSON, speaks_xoff=True, buffer_bytes=512), transport) as bench:
+        bench.core.script(PrinterFault.XOFF_STORM)
+        assert (await bench.driver.print_receipt(receipt(lines=40))).state is PrintState.PRINTED
+        assert len(texts(bench)) == 43
+
+
+async def test_paper_out_during_xoff_is_a_fault_and_no_timeout() -> None:
+    model = replace(EPSON, speaks_xoff=True, buffer_bytes=256)
+    async with printing(epson(chunk_bytes=64, asb=False), model) as bench:
+        bench.core.script(PrinterFault.PAPER_OUT, after=5)
+        outcome = await bench.driver.print_receipt(receipt(lines=60))
+        assert (outcome.state, outcome.fault) == (PrintState.FAILED, Fault.PAPER_OUT)
+
+
+async def test_asb_tells_of_an_open_cover_without_a_poll() -> None:
+    async with printing(epson(poll_s=50), EPSON) as bench:
+        bench.core.script(PrinterFault.COVER_OPEN)
+        await wait_for(lambda: Fault.COVER_OPEN in bench.owner.faults)
+        assert bench.owner.values["cover"] == "open"
+
+
+async def test_low_paper_is_told_where_there_is_a_sensor() -> None:
+    async with printing(epson(), EPSON) as bench:
+        assert bench.owner.values["paper"] == "full"
+        bench.core.script(PrinterFault.PAPER_LOW)
+        await wait_for(lambda: Fault.PAPER_LOW in bench.owner.faults)
+        assert bench.owner.values["paper"] == "low"
+        assert (await bench.driver.print_receipt(receipt())).state is PrintState.PRINTED
+
+
+async def test_without_a_near_end_sensor_paper_is_unknown_and_never_full() -> None:
+    async with printing(generic(), GENERIC) as bench:
+        assert bench.owner.values["paper"] == "unknown"
+        bench.core.script(PrinterFault.PAPER_OUT)
+        await wait_for(lambda: bench.owner.values["paper"] == "out")
+
+
+async def test_a_ticket_that_is_left_is_drawn_back() -> None:
+    async with printing(custom(), CUSTOM) as bench:
+        bench.core.script(PrinterFault.NOT_TAKEN)
+        assert (await bench.driver.print_receipt(receipt())).state is PrintState.PRINTED
+        bench.clock.advance(29)
+        busy = await bench.driver.print_receipt(receipt())
+        assert (busy.fault, busy.was_sent) == (Fault.DEVICE_BUSY, False)
+        assert bench.core.retracted == 0
+        bench.clock.advance(2)
+        await wait_for(lambda: bench.core.retracted == 1)
+        await wait_for(lambda: bench.owner.values["media"] == "retracted")
+        assert Fault.MEDIA_NOT_TAKEN in bench.owner.faults
+        assert ("Printer.MediaAutoRetractedEvent", {"retracted": 1}) in bench.owner.events
+        assert (await bench.driver.print_receipt(receipt())).state is PrintState.PRINTED
+        assert Fault.MEDIA_NOT_TAKEN not in bench.owner.faults
+
+
+async def test_a_full_retract_bin_is_a_fault_and_takes_no_more() -> None:
+    async with printing(custom(retract_bin_capacity=1), CUSTOM) as bench:
+        bench.core.script(PrinterFault.NOT_TAKEN, times=2)
+        for _ in range(2):
+            assert (await bench.driver.print_receipt(receipt())).state is PrintState.PRINTED
+            bench.clock.advance(31)
+            await wait_for(lambda: Fault.MEDIA_NOT_TAKEN in bench.owner.faults)
+        assert bench.core.retracted == 1
+        assert Fault.RETRACT_BIN_FULL in bench.owner.faults
+        bench.core.take()
+        await wait_for(lambda: Fault.MEDIA_NOT_TAKEN not in bench.owner.faults)
+
+
+async def test_a_jam_in_the_presenter_is_a_jam() -> None:
+    async with printing(custom(patience_s=0.3), replace(CUSTOM, dots_per_s=1e6)) as bench:
+        bench.core.script(PrinterFault.PRESENTER_JAM)
+        outcome = await bench.driver.print_receipt(ReceiptJob("job-1", (Text("一"),)))
+        assert (outcome.state, outcome.fault) == (PrintState.FAILED, Fault.PAPER_JAM)
+        assert bench.owner.values["paper"] == "jammed"
+
+
+async def test_another_model_is_refused() -> None:
+    model = replace(EPSON, information={67: b"_TM-T20\x00", 65: b"_1\x00", 68: b"_2\x00"})
+    with pytest.raises(ExceptionGroup) as failed:
+        async with printing(epson(), model):
+            pass
+    fault = failed.value.exceptions[0]
+    assert isinstance(fault, DeviceFault)
+    assert fault.fault is Fault.WRONG_DEVICE
+
+
+async def test_a_mute_printer_does_not_start() -> None:
+    model = replace(EPSON, information={})
+    with pytest.raises(ExceptionGroup) as failed:
+        async with printing(epson(), model):
+            pass
+    fault = failed.value.exceptions[0]
+    assert isinstance(fault, DeviceFault)
+    assert fault.fault is Fault.NOT_RESPONDING
+
+
+async def test_a_name_shows_in_no_outcome_and_no_repr() -> None:
+    job = receipt("欧阳示例")
+    async with printing(epson(), EPSON) as bench:
+        outcome = await bench.driver.print_receipt(job)
+        assert "欧阳" not in repr(outcome) + repr(job) + repr(bench.owner.events) + repr(bench.owner.statuses)
+
+
+def test_an_unknown_key_in_a_profile_is_refused() -> None:
+    with pytest.raises(ValueError, match="colour"):
+        Options.of(epson(colour="red"))
