@@ -16,6 +16,8 @@ TEST_PACKAGES=(
   iproute2 procps util-linux
   systemd          # systemd-analyze judges the units; nothing is started
   gcc libc6-dev    # the wall-clock shim of the fault tools
+  cups-ipp-utils dbus avahi-daemon # a real IPP printer (ippeveprinter needs the other two) and its judge, ipptool
+  nut-server       # a real UPS service
 )
 APT=(apt-get -o DPkg::Lock::Timeout=400 -o Acquire::Retries=3)
 

@@ -1,0 +1,1 @@
+"""A4 printers for reports."""
