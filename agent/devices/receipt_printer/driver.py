@@ -35,7 +35,7 @@ _ROUND = (1, 3, 4, 2)  # n=2 last: it alone says that paper end stopped the prin
 _DRAW_S = 10.0
 _CLEAR_S = 3.0
 _COOL_S = 5.0
-_GRACE_S = 1.0
+_SETTLE_S = 0.05
 _WATCHING_S = 0.5
 _RETRACT_S = 5.0
 _MARK_BASE, _MARK_FIRST = 95, 0x20
@@ -66,7 +66,8 @@ class EscposReceiptPrinter:
         self._link = link
         self._owner = owner
         self._glyphs = glyphs or Glyphs()
-        self._talk = Talk(link, answer_s=self._options.answer_s, write_s=self._options.write_s, on_asb=self._report)
+        on_asb = self._report if self._options.asb else None
+        self._talk = Talk(link, answer_s=self._options.answer_s, write_s=self._options.write_s, on_asb=on_asb)
         self._presenter = Presenter(clock, self._options.take_s)
         self._lock = asyncio.Lock()
         self._broken = asyncio.Event()
@@ -207,8 +208,9 @@ class EscposReceiptPrinter:
         except _Stopped as stopped:
             outcome = await self._abandon(stopped)
         except DeviceFault as error:
-            outcome = _unknown(error.detail)
             self._broken.set()
+            fault = self._blocking()  # told unasked before the printer fell silent
+            outcome = await self._abandon(_Stopped(fault, error.detail))
         except LinkError as error:
             outcome = _unknown("link lost" if not isinstance(error, LinkTimeout) else "the link stood still")
             self._broken.set()
@@ -271,9 +273,13 @@ class EscposReceiptPrinter:
                     return self._talk.fenced > fences if self._options.fence else loop.time() - begun >= expected_s
 
         limit = begun + 2 * expected_s + self._options.patience_s
-        while not await self._talk.until(has_proof, timeout_s=min(_WATCHING_S, expected_s)):
+        step_s = min(_WATCHING_S, expected_s)
+        while True:
+            await self._talk.until(lambda: has_proof() or self._blocking() is not None, timeout_s=step_s)
+            if has_proof():
+                break
             await self._ask_round()
-            if (fault := self._blocking()) and not await self._talk.until(has_proof, timeout_s=_GRACE_S):
+            if (fault := self._blocking()) and not await self._talk.until(has_proof, timeout_s=self._options.grace_s):
                 raise _Stopped(fault, "stopped before the receipt was whole")
             if loop.time() >= limit:
                 await self._look_for_a_jam()
@@ -365,19 +371,30 @@ class EscposReceiptPrinter:
         return False
 
     async def _ask_round(self) -> None:
-        """Ask for everything; what it means is told only when all of it is known."""
+        """Ask for everything; what it means is told only when all of it is known.
+
+        A fault that is new has to be said twice: a status byte names no request, and one stray byte would shift the
+        meaning of those behind it.
+        """
+        known = self._faults().keys()
         self._is_asking = True
         try:
-            if self._is_custom:
-                await self._talk.ask(frames_custom.FULL_STATUS)
-            else:
-                for number in _ROUND:
-                    await self._talk.ask(frames.DLE_EOT[number])
+            await self._ask_each()
+            if self._faults().keys() - known:
+                await self._talk.until(lambda: False, timeout_s=_SETTLE_S)
+                await self._ask_each()
         finally:
             self._is_asking = False
         self._owner.alive()
         if self._options.presenter:
             self._follow_ticket()
+
+    async def _ask_each(self) -> None:
+        if self._is_custom:
+            await self._talk.ask(frames_custom.FULL_STATUS)
+        else:
+            for number in _ROUND:
+                await self._talk.ask(frames.DLE_EOT[number])
 
     def _follow_ticket(self) -> None:
         condition = self._talk.condition

@@ -53,7 +53,7 @@ class Pace:
 class Talk:
     """The printer's end of a link as requests, answers and a condition that is kept up to date."""
 
-    def __init__(self, link: ByteLink, *, answer_s: float, write_s: float, on_asb: Callable[[], None]) -> None:
+    def __init__(self, link: ByteLink, *, answer_s: float, write_s: float, on_asb: Callable[[], None] | None) -> None:
         self._link = link
         self._answer_s = answer_s
         self._write_s = write_s
@@ -64,7 +64,8 @@ class Talk:
         self._is_listening = False
         self._lost: LinkError | DeviceFault | None = None
         self._answer: Answer | None = None
-        self._noise = 0
+        self._noise = self._unasked = 0
+        self._is_late = False
         self.condition = Condition()
         self.may_send = True
         self.cleared = 0
@@ -124,14 +125,26 @@ class Talk:
             LinkError: the link failed.
         """
         for _ in range(_TRIES):
+            await self._drop_late_answers()
             self._answer = None
             self._demux.expect(query)
-            await self.write(query.request)
-            if await self.until(lambda: self._is_answered(query), timeout_s=self._answer_s):
-                assert self._answer is not None  # noqa: S101 - what `_is_answered` says
-                return self._answer.body
-            self._demux.withdraw(query)
+            self._is_late = True
+            try:
+                await self.write(query.request)
+                if await self.until(lambda: self._is_answered(query), timeout_s=self._answer_s):
+                    assert self._answer is not None  # noqa: S101 - what `_is_answered` says
+                    self._is_late = False
+                    return self._answer.body
+            finally:
+                self._demux.withdraw(query)
         raise DeviceFault(Fault.NOT_RESPONDING, f"no answer to {query.name}")
+
+    async def _drop_late_answers(self) -> None:
+        """A request that was given up may still be answered, and nothing in a status byte says which it answers."""
+        if self._is_late:
+            before = self._unasked
+            await self.until(lambda: self._unasked > before, timeout_s=self._answer_s)
+            self._is_late = False
 
     def expect(self, query: Query) -> None:
         """A request that travels with other data; its answer is counted in `fenced`."""
@@ -153,6 +166,7 @@ class Talk:
         """Drop everything that came or was waited for."""
         self._link.discard()
         self._demux.forget()
+        self._is_late = False
         self.condition = Condition()
         self.may_send = True
 
@@ -189,7 +203,7 @@ class Talk:
             case Answer():
                 self._answer = frame
                 self.condition = self.condition.after(_said(frame))
-            case Asb(body=body):
+            case Asb(body=body) if self._on_asb is not None:
                 self.condition = self.condition.after(frames.decode_asb(body))
                 self._on_asb()
             case Flow(may_send=may_send):
@@ -199,7 +213,7 @@ class Talk:
             case Block(header=frames.PROCESS_ID_HEADER, identifier=frames.CLEARED):
                 self.cleared += 1
             case _:
-                pass  # status nobody asked for says not which
+                self._unasked += 1
 
 
 def _said(answer: Answer) -> Condition:

@@ -327,3 +327,41 @@ async def test_a_name_shows_in_no_outcome_and_no_repr() -> None:
 def test_an_unknown_key_in_a_profile_is_refused() -> None:
     with pytest.raises(ValueError, match="colour"):
         Options.of(epson(colour="red"))
+
+
+async def test_a_job_that_is_cancelled_leaves_nothing_for_the_next_patient() -> None:
+    async with printing(epson(), replace(EPSON, dots_per_s=1_000)) as bench:
+        waiting = asyncio.ensure_future(bench.driver.print_receipt(receipt()))  # noqa: TID251 - the test owns it
+        await wait_for(lambda: bench.core.printed >= 2)
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+        printed = bench.core.printed
+        assert (await bench.driver.print_receipt(ReceiptJob("job-2", (Text("下一位"),)))).state is PrintState.PRINTED
+        assert bench.core.printed <= printed + 2
+        assert texts(bench)[-1] == "下一位"
+
+
+async def test_a_late_answer_is_not_taken_for_the_next_one() -> None:
+    async with printing(epson(asb=False, poll_s=50), EPSON) as bench:
+        real, held = bench.core.receive, list[bytes]()
+
+        def hold_back(data: bytes, now_s: float) -> bytes:
+            out = real(data, now_s)
+            if data.startswith(b"\x10\x04\x01") and not held:
+                held.append(out)
+                return b""
+            if data.startswith(b"\x10\x04\x01") and len(held) == 1:
+                held.append(out)
+                return b"\x1a" + out
+            return out
+
+        bench.core.receive = hold_back  # type: ignore[method-assign] # a printer that answers late, once
+        assert (await bench.driver.print_receipt(receipt())).state is PrintState.PRINTED
+        assert bench.owner.faults == set()
+
+
+async def test_noise_does_not_start() -> None:
+    async with printing(epson(), EPSON, is_running=False) as bench:
+        bench.core.receive = lambda *_: b"\x80" * 3_000  # type: ignore[method-assign] # another device
+        outcome = await bench.driver.print_receipt(receipt())
+        assert (outcome.fault, outcome.was_sent) == (Fault.PROTOCOL_ERROR, False)
