@@ -4,7 +4,10 @@
 # The venv is made from Debian's own /usr/bin/python3, because an interpreter below somebody's home directory
 # cannot be executed by the service accounts (mosquitto, postgres, kiosk) that tests and units use.
 
-DEMO_PACKAGES=(python3-venv mosquitto)
+DEMO_PACKAGES=(
+  python3-venv mosquitto
+  python3-dev gcc libc6-dev libpcsclite-dev # pyscard has no Linux wheel
+)
 TEST_PACKAGES=(
   "${DEMO_PACKAGES[@]}"
   git              # tests/repo reads the tree as git sees it
@@ -15,7 +18,7 @@ TEST_PACKAGES=(
   strace           # crash sweep over durable system calls
   iproute2 procps util-linux
   systemd          # systemd-analyze judges the units; nothing is started
-  gcc libc6-dev    # the wall-clock shim of the fault tools
+  pcscd vsmartcard-vpcd # card readers: the real service with a virtual reader
   cups-ipp-utils dbus avahi-daemon # a real IPP printer (ippeveprinter needs the other two) and its judge, ipptool
   nut-server       # a real UPS service
 )
