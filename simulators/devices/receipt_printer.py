@@ -157,6 +157,8 @@ class ReceiptPrinterCore:
         self._now_s = max(now_s, self._now_s)
         self._pass_time()
         out = self._real_time(data)
+        if not self._buffer:
+            self._free_at_s = max(self._free_at_s, self._now_s)
         self._buffer += data
         if self._clear_asked:
             self._buffer.clear()
@@ -170,6 +172,8 @@ class ReceiptPrinterCore:
             return b""
         self._now_s = max(now_s, self._now_s)
         self._pass_time()
+        if self.sensors.is_offline:
+            self._free_at_s = max(self._free_at_s, self._now_s)
         out = b""
         while self._buffer and not self.sensors.is_offline and self._free_at_s <= now_s and not self._is_stopped:
             step = self.paper.take(bytes(self._buffer))
@@ -267,7 +271,7 @@ class ReceiptPrinterCore:
 
     def _do(self, step: Step) -> bytes:
         slow = 10.0 if self._has(PrinterFault.SLOW) else 1.0
-        self._free_at_s = max(self._free_at_s, self._now_s) + step.dots / self.model.dots_per_s * slow
+        self._free_at_s += step.dots / self.model.dots_per_s * slow
         out = b""
         if step.item is not None and not isinstance(step.item, PaperCut):
             self.page.append(step.item)

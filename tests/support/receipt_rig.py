@@ -117,7 +117,7 @@ async def _tick(core: ReceiptPrinterCore, send: Callable[[bytes], None]) -> None
 
 
 @asynccontextmanager
-async def _on_tcp(core: ReceiptPrinterCore) -> AsyncIterator[tuple[StreamLink, Callable[[], None]]]:
+async def on_tcp(core: ReceiptPrinterCore) -> AsyncIterator[tuple[StreamLink, Callable[[], None]]]:
     loop = asyncio.get_running_loop()
     writers: list[asyncio.StreamWriter] = []
 
@@ -210,7 +210,7 @@ async def printing(
     profile: DeviceProfile, model: Model, transport: Transport = Transport.TCP, *, is_running: bool = True
 ) -> AsyncIterator[Bench]:
     core = ReceiptPrinterCore(model)
-    connected = _on_tcp(core) if transport is Transport.TCP else _on_pty(core)
+    connected = on_tcp(core) if transport is Transport.TCP else _on_pty(core)
     async with connected as (link, cut_off):
         owner, clock = FakeOwner(), ManualClock()
         driver = EscposReceiptPrinter(link, profile, owner, clock)

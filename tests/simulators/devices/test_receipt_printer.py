@@ -151,7 +151,7 @@ def test_a_fault_comes_at_its_line(fault: PrinterFault) -> None:
     assert core.printed == 3
     core.repair()
     core.tick(20.0)
-    assert core.printed == (3 if fault is PrinterFault.HALF_PAGE else 4)
+    assert core.printed == (3 if fault is PrinterFault.HALF_PAGE else 10)
 
 
 def test_a_presenter_shows_the_ticket_and_the_patient_takes_it() -> None:

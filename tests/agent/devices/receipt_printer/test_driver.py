@@ -204,7 +204,7 @@ async def test_a_slow_printer_is_waited_for() -> None:
 
 
 async def test_sending_pauses_while_the_printer_says_xoff() -> None:
-    model = replace(GENERIC, speaks_xoff=True, buffer_bytes=512, dots_per_s=8_000)
+    model = replace(GENERIC, speaks_xoff=True, buffer_bytes=512, dots_per_s=2_000)
     async with printing(generic(chunk_bytes=64), model, Transport.PTY) as bench:
         waiting = asyncio.ensure_future(bench.driver.print_receipt(receipt(lines=40)))  # noqa: TID251 - the test owns it
         most = 0
