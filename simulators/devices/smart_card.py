@@ -80,7 +80,7 @@ class SmartCard:
         self.is_t0 = is_t0
         self.delay_s = delay_s
         self.verifies = 0
-        self.apdus = 0
+        self.apdus = self.longest = 0
         self._application = application
         self._waiting = b""
         self._scripts: list[_Scripted] = []
@@ -107,6 +107,7 @@ class SmartCard:
         """What comes back, how late, or that it is pulled out."""
         fault = self._due()
         self.apdus += 1
+        self.longest = max(self.longest, self.apdus)
         if fault in _INSTEAD:
             return _INSTEAD[fault]
         return Answer(self._transport(apdu), delay_s=self.delay_s if fault is CardFault.SLOW else 0.0)
