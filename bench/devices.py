@@ -25,7 +25,7 @@ from agent.devices.receipt_printer.types import (
 )
 from bench.harness import Better, Goal, Row, interleave, load_note, row
 from simulators.devices.receipt_printer import Model, ReceiptPrinterCore
-from support.receipt_rig import EPSON_ANSWERS, load_profile, on_tcp, printing
+from support.receipt_rig import EPSON_ANSWERS, Transport, load_profile, plugged, printing
 
 COLUMNS = 42
 DOTS_PER_S = 300 * 7.08
@@ -62,7 +62,10 @@ def _composed() -> Printout:
 async def devices() -> list[Row]:
     """Seconds per receipt, and the processor time of laying one out."""
     model = Model(columns=COLUMNS, dots_per_s=DOTS_PER_S, information=EPSON_ANSWERS)
-    async with printing(load_profile("epson-tm-t88vi"), model) as bench, on_tcp(ReceiptPrinterCore(model)) as (link, _):
+    async with (
+        printing(load_profile("epson-tm-t88vi"), model) as bench,
+        plugged(ReceiptPrinterCore(model), Transport.TCP) as (link, _),
+    ):
 
         async def ours() -> float:
             started_s = monotonic()

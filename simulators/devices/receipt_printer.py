@@ -1,13 +1,14 @@
 """A receipt printer without the printer: ESC/POS of the Epson family, and of Custom's kiosk printers with a presenter.
 
 Written from Epson's command reference, the TM-T88III and TM-U220 manuals and Custom's KPM150-H and KPM210 manuals.
-The core is pure: bytes and the time go in, bytes come out; `simulators.devices` puts it on a pty or a port.
+The core is pure: bytes and the time go in, bytes come out. `LiveReceiptPrinter` puts it on a pty or a port.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -382,6 +383,41 @@ class ReceiptPrinterCore:
                     self._scripts.remove(script)
                 return True
         return False
+
+
+class LiveReceiptPrinter:
+    """A printer on a line of `transports`: keeps its clock running for as long as it is plugged in."""
+
+    def __init__(self, core: ReceiptPrinterCore, tick_s: float = 0.005) -> None:
+        self.core = core
+        self._tick_s = tick_s
+        self._send: Callable[[bytes], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connected(self, send: Callable[[bytes], None]) -> None:
+        """See `transports.Core`."""
+        self._send = send
+        if self._timer is None:
+            self._tick()
+
+    def received(self, data: bytes) -> None:
+        """See `transports.Core`."""
+        self._say(self.core.receive(data, asyncio.get_running_loop().time()))
+
+    def close(self) -> None:
+        """Stop the clock."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._tick_s, self._tick)
+        self._say(self.core.tick(loop.time()))
+
+    def _say(self, out: bytes) -> None:
+        if out and self._send is not None:
+            self._send(out)
 
 
 def _real_time_length(begun: bytearray) -> int:

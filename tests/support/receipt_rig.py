@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tty
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,15 +15,16 @@ import yaml
 from agent.devices.receipt_printer.driver import EscposReceiptPrinter
 from agent.devices.types import DeviceFacts, DeviceStatus
 from agent.errors import DeviceFault
-from agent.links.base import LinkError, LinkLost, LinkTimeout
+from agent.links.base import ByteLink, LinkError
+from agent.links.serial_port import SerialLink
+from agent.links.tcp import TcpLink
 from kit.clock import ManualClock
-from simulators.devices.receipt_printer import Family, Model, ReceiptPrinterCore
+from simulators.devices.receipt_printer import Family, LiveReceiptPrinter, Model, ReceiptPrinterCore
+from simulators.devices.transports import LinkFaults, PtyServer, TcpServer
 from support.tree import ROOT
 from wire.envelope import Scalar
 from wire.faults import Fault
 from wire.profile import DeviceProfile
-
-TICK_S = 0.005
 
 
 class Transport(StrEnum):
@@ -64,136 +64,34 @@ class Bench:
     clock: ManualClock
     facts: DeviceFacts
     running: asyncio.Task[None]
-    cut_off: Callable[[], None]
-
-
-class StreamLink:
-    """A `ByteLink` on asyncio streams, whatever they come from."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self.name = "test"
-        self.is_open = True
-
-    async def open(self) -> None:
-        self.is_open = True
-
-    async def read(self, *, timeout_s: float) -> bytes:
-        try:
-            async with asyncio.timeout(timeout_s):
-                data = await self._reader.read(65_536)
-        except TimeoutError:
-            raise LinkTimeout("read") from None
-        except OSError as error:
-            raise LinkLost("read") from error
-        if not data:
-            raise LinkLost("closed")
-        return data
-
-    async def write(self, data: bytes, *, timeout_s: float) -> None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                self._writer.write(data)
-                await self._writer.drain()
-        except TimeoutError:
-            raise LinkTimeout("write") from None
-        except OSError as error:
-            raise LinkLost("write") from error
-
-    def discard(self) -> int:
-        return 0
-
-    async def close(self) -> None:
-        self.is_open = False
-        self._writer.close()
-
-
-async def _tick(core: ReceiptPrinterCore, send: Callable[[bytes], None]) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(TICK_S)
-        if out := core.tick(loop.time()):
-            send(out)
+    unplug: Callable[[], None]
 
 
 @asynccontextmanager
-async def on_tcp(core: ReceiptPrinterCore) -> AsyncIterator[tuple[StreamLink, Callable[[], None]]]:
-    loop = asyncio.get_running_loop()
-    writers: list[asyncio.StreamWriter] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        while data := await reader.read(4_096):
-            writer.write(core.receive(data, loop.time()))
-
-    def abort() -> None:
-        writers[-1].transport.abort()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()[:2]
-    link = StreamLink(*await asyncio.open_connection(host, port))
-    async with asyncio.TaskGroup() as group:
-        ticking = group.create_task(_tick(core, lambda out: writers[-1].write(out) if writers else None))
+async def plugged(
+    core: ReceiptPrinterCore, transport: Transport, faults: LinkFaults | None = None
+) -> AsyncIterator[tuple[ByteLink, Callable[[], None]]]:
+    live = LiveReceiptPrinter(core)
+    with tempfile.TemporaryDirectory() as folder:
         try:
-            yield link, abort
+            if transport is Transport.TCP:
+                async with TcpServer(live, faults=faults) as port, _opened(TcpLink(port.host, port.port)) as link:
+                    yield link, port.unplug
+            else:
+                path = Path(folder) / "printer"
+                async with PtyServer(live, path, faults) as pty, _opened(SerialLink(str(path))) as link:
+                    yield link, pty.unplug
         finally:
-            ticking.cancel()
-            await link.close()
-            for writer in writers:
-                writer.transport.abort()
-            server.close()
-
-
-async def _streams(read_fd: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(read_fd), "rb", 0))
-    transport, protocol = await loop.connect_write_pipe(
-        asyncio.streams.FlowControlMixin, os.fdopen(os.dup(read_fd), "wb", 0)
-    )
-    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+            live.close()
 
 
 @asynccontextmanager
-async def _on_pty(core: ReceiptPrinterCore) -> AsyncIterator[tuple[StreamLink, Callable[[], None]]]:
-    loop = asyncio.get_running_loop()
-    master, slave = os.openpty()
-    tty.setraw(slave)
-    os.set_blocking(master, False)
-
-    is_open = True
-
-    def send(out: bytes) -> None:
-        os.write(master, out)
-
-    def reply(out: bytes) -> None:
-        if is_open:
-            send(out)
-
-    def arrived() -> None:
-        with suppress(OSError):
-            if out := core.receive(os.read(master, 4_096), loop.time()):
-                send(out)
-
-    loop.add_reader(master, arrived)
-    link = StreamLink(*await _streams(slave))
-
-    def cut_off() -> None:
-        nonlocal is_open
-        if is_open:
-            is_open = False
-            loop.remove_reader(master)
-            os.close(master)
-
-    async with asyncio.TaskGroup() as group:
-        ticking = group.create_task(_tick(core, reply))
-        try:
-            yield link, cut_off
-        finally:
-            ticking.cancel()
-            cut_off()
-            await link.close()
-            os.close(slave)
+async def _opened(link: ByteLink) -> AsyncIterator[ByteLink]:
+    await link.open()
+    try:
+        yield link
+    finally:
+        await link.close()
 
 
 def load_profile(name: str, **changes: Scalar) -> DeviceProfile:
@@ -207,18 +105,22 @@ def load_profile(name: str, **changes: Scalar) -> DeviceProfile:
 
 @asynccontextmanager
 async def printing(
-    profile: DeviceProfile, model: Model, transport: Transport = Transport.TCP, *, is_running: bool = True
+    profile: DeviceProfile,
+    model: Model,
+    transport: Transport = Transport.TCP,
+    *,
+    is_running: bool = True,
+    faults: LinkFaults | None = None,
 ) -> AsyncIterator[Bench]:
     core = ReceiptPrinterCore(model)
-    connected = on_tcp(core) if transport is Transport.TCP else _on_pty(core)
-    async with connected as (link, cut_off):
+    async with plugged(core, transport, faults) as (link, unplug):
         owner, clock = FakeOwner(), ManualClock()
         driver = EscposReceiptPrinter(link, profile, owner, clock)
         facts = await driver.start()
         async with asyncio.TaskGroup() as group:
             running = group.create_task(_quietly(driver) if is_running else asyncio.sleep(0))
             try:
-                yield Bench(core, driver, owner, clock, facts, running, cut_off)
+                yield Bench(core, driver, owner, clock, facts, running, unplug)
             finally:
                 running.cancel()
 
