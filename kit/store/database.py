@@ -14,6 +14,7 @@ import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy.exc
@@ -21,6 +22,7 @@ from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kit.store.sqlite import connect
 from kit.store.types import dump_json, load_json
 
 if TYPE_CHECKING:
@@ -212,6 +214,9 @@ class Database:
             raise StoreError(f"this needs PostgreSQL, the database is {self.dialect}")
 
     def _sqlite_engine(self, *, connections: int, is_writer: bool) -> AsyncEngine:
+        path = self.url.database
+        assert path is not None  # noqa: S101 - `parse_url` refuses a URL without a file
+        options = {"isolation_level": None, "timeout": self.options.busy_timeout_s, "check_same_thread": False}
         engine = create_async_engine(
             self.url,
             echo=self.options.echo,
@@ -221,7 +226,7 @@ class Database:
             pool_size=connections,
             max_overflow=0,
             pool_timeout=self.options.busy_timeout_s,
-            connect_args={"isolation_level": None, "timeout": self.options.busy_timeout_s},
+            async_creator=partial(connect, path, **options),
         )
         prepare_sqlite(engine.sync_engine, self.options.synchronous, is_writer=is_writer)
         return engine

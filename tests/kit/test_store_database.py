@@ -89,6 +89,27 @@ async def test_a_cancelled_write_is_undone_and_the_next_one_works(db: Database) 
     assert await _count(db) == 1
 
 
+async def test_a_write_cancelled_in_its_statement_holds_nothing(db: Database) -> None:
+    rows = [{"name": "x" * 40} for _ in range(2_000)]
+
+    async def work() -> None:
+        async with db.write() as connection:
+            for _ in range(50):
+                await connection.execute(insert(_PLACE), rows)
+
+    cancelled = []
+    for number in range(8):
+        task = asyncio.get_running_loop().create_task(work(), name="cancelled")
+        await asyncio.sleep(0.002 * (number + 1))  # into the middle of a statement; nothing to wait for tells where
+        task.cancel()
+        await asyncio.wait([task])
+        cancelled.append(task)  # keeps the traceback, and with it the cursor of the statement
+        async with db.write() as connection:
+            await connection.execute(insert(_PLACE).values(name="next"))
+    assert all(task.cancelled() for task in cancelled)
+    assert await _count(db) == len(cancelled)
+
+
 async def test_writing_in_a_read_is_an_error(db: Database) -> None:
     async def sneak() -> None:
         async with db.read() as connection:
