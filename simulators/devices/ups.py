@@ -1,13 +1,11 @@
 """A UPS without the UPS: upsd's side of the NUT line protocol, and what can go wrong with power.
 
-The core is pure: bytes in, bytes out. `serve` puts it on a TCP port.
+The core is pure: bytes in, bytes out; `simulators.devices.transports` puts it on a port.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -38,6 +36,7 @@ class UpsCore:
     runtime_s: int = 1_800
     up: set[UpsFault] = field(default_factory=set)
     _buffer: bytes = b""
+    _send: Callable[[bytes], None] = field(default=lambda _: None, repr=False)
 
     def script(self, *faults: UpsFault) -> None:
         """Let these go wrong from now on."""
@@ -60,6 +59,16 @@ class UpsCore:
             if fault in self.up:
                 flags.append(flag)
         return " ".join(flags)
+
+    def connected(self, send: Callable[[bytes], None]) -> None:
+        """See `transports.Core`."""
+        self._send, self._buffer = send, b""
+
+    def received(self, data: bytes) -> None:
+        """See `transports.Core`."""
+        answer = self.feed(data)
+        if answer:
+            self._send(answer)
 
     def feed(self, data: bytes) -> bytes:
         """Answer the requests that are complete."""
@@ -112,27 +121,3 @@ class UpsCore:
             "battery.runtime": str(self.runtime_s),
             "input.voltage": "0.0" if UpsFault.MAINS_LOST in self.up else "229.5",
         }
-
-
-@contextlib.asynccontextmanager
-async def serve(core: UpsCore, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
-    """Serve `core`; yields the port. Leaving closes every connection."""
-    writers: set[asyncio.StreamWriter] = set()
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.add(writer)
-        with contextlib.suppress(OSError):
-            while data := await reader.read(_LINE_LIMIT):
-                writer.write(core.feed(data))
-                await writer.drain()
-        writers.discard(writer)
-        writer.close()
-
-    server = await asyncio.start_server(talk, host, port)
-    try:
-        yield int(server.sockets[0].getsockname()[1])
-    finally:
-        server.close()
-        for writer in list(writers):
-            writer.transport.abort()
-        await asyncio.sleep(0)

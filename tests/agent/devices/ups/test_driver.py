@@ -12,10 +12,11 @@ from agent.devices.ups.driver import NutUps
 from agent.devices.ups.types import PowerSource
 from agent.errors import DeviceFault
 from agent.links.base import LinkLost
+from agent.links.tcp import TcpLink
 from kit.clock import SystemClock
-from simulators.devices.ups import UpsCore, UpsFault, serve
+from simulators.devices.transports import TcpServer
+from simulators.devices.ups import UpsCore, UpsFault
 from support.owner import RecordingOwner
-from support.tcp_link import TcpLink
 from support.upsd import UpsService
 from support.waiting import wait_for
 from wire.faults import Fault
@@ -45,8 +46,8 @@ def core() -> UpsCore:
 
 @pytest.fixture
 async def link(core: UpsCore) -> AsyncIterator[TcpLink]:
-    async with serve(core) as port:
-        way = TcpLink(port)
+    async with TcpServer(core) as server:
+        way = TcpLink("127.0.0.1", server.port)
         await way.open()
         yield way
         await way.close()
@@ -140,8 +141,8 @@ async def test_the_watch_tells_of_edges_and_of_a_service_that_ends(owner: Record
         with pytest.raises(LinkLost):
             await ups.run()
 
-    async with asyncio.TaskGroup() as group, serve(core) as port:
-        link = TcpLink(port)
+    async with asyncio.TaskGroup() as group, TcpServer(core) as server:
+        link = TcpLink("127.0.0.1", server.port)
         await link.open()
         ups = NutUps(link, _profile(), owner, SystemClock())
         await ups.start()
@@ -150,6 +151,7 @@ async def test_the_watch_tells_of_edges_and_of_a_service_that_ends(owner: Record
         await wait_for(lambda: owner.faults == {Fault.ON_BATTERY}, what="the power cut")
         core.repair()
         await wait_for(lambda: owner.faults == set(), what="the power")
+    await link.close()
     powers = [fields["power"] for name, fields in owner.events if name == "Ups.PowerChanged"]
     assert powers == ["mains", "battery", "mains"]
 
@@ -157,7 +159,7 @@ async def test_the_watch_tells_of_edges_and_of_a_service_that_ends(owner: Record
 @pytest.mark.timeout(60)
 async def test_a_real_upsd(service_dir: Path, owner: RecordingOwner) -> None:
     async with UpsService(service_dir, max_age_s=3) as service:
-        link = TcpLink(service.port)
+        link = TcpLink("127.0.0.1", service.port)
         await link.open()
         ups = NutUps(link, _profile("k"), owner, SystemClock())
 

@@ -1,0 +1,1 @@
+"""Boards with paper sensors, door switches and guidance lights."""

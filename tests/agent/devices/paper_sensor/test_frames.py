@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymodbus.framer import FramerRTU
+
+from agent.devices.paper_sensor.frames import (
+    Function,
+    ModbusError,
+    ModbusRefused,
+    RtuDecoder,
+    TcpDecoder,
+    check_written,
+    crc16,
+    decode_bits,
+    encode_read,
+    encode_rtu,
+    encode_tcp,
+    encode_write_coils,
+)
+from simulators.devices.io_board import IoBoardCore
+from support.golden import golden_frames
+
+
+def _number(bits: tuple[bool, ...]) -> int:
+    return sum(1 << index for index, bit in enumerate(bits) if bit)
+
+
+def test_the_examples_of_the_specification() -> None:
+    coils, coils_answer, inputs, inputs_answer, write, written = golden_frames("modbus_pdu")
+    assert encode_read(Function.READ_COILS, 0x13, 19) == coils
+    assert _number(decode_bits(coils_answer, Function.READ_COILS, 19)) == 0x056BCD
+    assert encode_read(Function.READ_INPUTS, 0xC4, 22) == inputs
+    assert _number(decode_bits(inputs_answer, Function.READ_INPUTS, 22)) == 0x35DBAC
+    bits = [bool(0x01CD >> index & 1) for index in range(10)]
+    assert encode_write_coils(0x13, bits) == write
+    check_written(written, write)
+
+
+def test_the_checksum_of_the_specification() -> None:
+    (frame,) = golden_frames("modbus_rtu")
+    assert encode_rtu(frame[0], frame[1:2]) == frame
+
+
+@given(st.binary(min_size=1, max_size=60))
+def test_the_checksum_is_pymodbus_own(data: bytes) -> None:
+    assert crc16(data).to_bytes(2, "little") == FramerRTU.compute_CRC(data).to_bytes(2, "big")
+
+
+def test_refusals_and_other_answers() -> None:
+    with pytest.raises(ModbusRefused):
+        decode_bits(b"\x82\x02", Function.READ_INPUTS, 8)
+    for answer in (b"", b"\x01\x01\x00", b"\x02\x02\x00\x00", b"\x02"):
+        with pytest.raises(ModbusError):
+            decode_bits(answer, Function.READ_INPUTS, 8)
+    with pytest.raises(ModbusError):
+        check_written(b"\x0f\x00\x13\x00\x0b", encode_write_coils(0x13, [True] * 10))
+
+
+@given(st.binary(max_size=20), st.lists(st.integers(1, 4), max_size=20))
+def test_an_answer_is_found_behind_noise_and_in_pieces(noise: bytes, sizes: list[int]) -> None:
+    frame = encode_rtu(7, b"\x02\x02\xac\x35")
+    data, decoder, found = bytes(byte for byte in noise if byte != 7) + frame, RtuDecoder(7, Function.READ_INPUTS), None
+    for size in [*sizes, len(data)]:
+        found = decoder.feed(data[:size]) if found is None else found
+        data = data[size:]
+    assert found == b"\x02\x02\xac\x35"
+
+
+def test_answers_to_others_are_passed_over() -> None:
+    rtu = RtuDecoder(7, Function.READ_INPUTS)
+    assert rtu.feed(encode_rtu(8, b"\x02\x01\xff") + encode_rtu(7, b"\x02\x01\x01")) == b"\x02\x01\x01"
+    tcp = TcpDecoder(5, 7)
+    assert tcp.feed(encode_tcp(4, 7, b"\x02\x01\xff") + encode_tcp(5, 7, b"\x02\x01\x01")) == b"\x02\x01\x01"
+
+
+def test_endless_noise_is_refused() -> None:
+    with pytest.raises(ModbusError, match="noise"):
+        RtuDecoder(1, Function.READ_INPUTS).feed(b"\xff" * 2_000)
+    with pytest.raises(ModbusError, match="header"):
+        TcpDecoder(1, 1).feed(b"\xff" * 8)
+
+
+def _feed_all(pieces: list[bytes]) -> None:
+    for decoder in (RtuDecoder(1, Function.READ_INPUTS), TcpDecoder(0, 1)):
+        for piece in pieces:
+            with suppress(ModbusError, ModbusRefused):
+                pdu = decoder.feed(piece)
+                if pdu is not None:
+                    decode_bits(pdu, Function.READ_INPUTS, 8)
+    IoBoardCore().feed(b"".join(pieces))
+    IoBoardCore(framing="tcp").feed(b"".join(pieces))
+
+
+@settings(max_examples=500)
+@given(st.lists(st.binary(max_size=60), max_size=8))
+def test_any_bytes_are_read_or_refused(pieces: list[bytes]) -> None:
+    _feed_all(pieces)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_many_damaged_answers() -> None:
+    rng = random.Random(502)
+    for number in range(120_000):
+        data = bytearray(encode_rtu(1, b"\x02\x01\x55") if number % 2 else encode_tcp(0, 1, b"\x02\x01\x55"))
+        for _ in range(rng.randint(1, 3)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        _feed_all([bytes(data)])
