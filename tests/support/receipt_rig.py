@@ -106,13 +106,13 @@ def load_profile(name: str, **changes: Scalar) -> DeviceProfile:
 @asynccontextmanager
 async def printing(
     profile: DeviceProfile,
-    model: Model,
+    printer: Model | ReceiptPrinterCore,
     transport: Transport = Transport.TCP,
     *,
     is_running: bool = True,
     faults: LinkFaults | None = None,
 ) -> AsyncIterator[Bench]:
-    core = ReceiptPrinterCore(model)
+    core = ReceiptPrinterCore(printer) if isinstance(printer, Model) else printer
     async with plugged(core, transport, faults) as (link, unplug):
         owner, clock = FakeOwner(), ManualClock()
         driver = EscposReceiptPrinter(link, profile, owner, clock)

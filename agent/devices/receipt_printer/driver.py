@@ -37,7 +37,6 @@ _CLEAR_S = 3.0
 _COOL_S = 5.0
 _SETTLE_S = 0.05
 _WATCHING_S = 0.5
-_RETRACT_S = 5.0
 _MARK_BASE, _MARK_FIRST = 95, 0x20
 
 T = TypeVar("T")
@@ -185,8 +184,8 @@ class EscposReceiptPrinter:
         self._must_clear = False
 
     async def _identity(self) -> DeviceFacts:
-        if not self._options.identity:
-            return DeviceFacts()
+        if not self._options.identity or self._blocking():
+            return DeviceFacts()  # a printer that is offline does not answer what waits behind its data
         found = {}
         for name in ("model", "firmware", "serial"):
             body = await self._talk.ask(frames.information(name))
@@ -358,14 +357,15 @@ class EscposReceiptPrinter:
         if not self._options.retract:
             raise DeviceFault(Fault.DEVICE_ERROR, "this printer cannot retract")
         await self._talk.write(frames_custom.RETRACT)
-        tries = int(_RETRACT_S / _WATCHING_S)
-        for _ in range(tries):
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._options.retract_s
+        while loop.time() < end:
             body = await self._talk.ask(frames_custom.FULL_STATUS)
             if frames_custom.decode_full_status(body).ticket is False:
                 self._presenter.note(MediaEvent.DRAWN_BACK)
                 self._report()
                 return True
-            await self._talk.until(lambda: False, timeout_s=_WATCHING_S)
+            await self._talk.until(lambda: False, timeout_s=_SETTLE_S)
         self._presenter.note(MediaEvent.STUCK)
         self._report()
         return False

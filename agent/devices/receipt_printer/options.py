@@ -65,6 +65,7 @@ class Options(BaseModel):
     poll_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     present_steps: Annotated[int, Field(ge=1, le=255)] = 128
     take_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    retract_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     grace_s: Annotated[float, Field(ge=0, le=30)] = 1.0
     patience_s: Annotated[float, Field(gt=0, le=300)] = 20.0
     write_s: Annotated[float, Field(gt=0, le=120)] = 10.0

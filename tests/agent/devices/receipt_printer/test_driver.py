@@ -24,7 +24,7 @@ from agent.devices.receipt_printer.types import (
 from agent.devices.types import DeviceFacts
 from agent.errors import DeviceFault
 from simulators.devices.receipt_page import PrintedLine, PrintedPicture, PrintedQr
-from simulators.devices.receipt_printer import PrinterFault
+from simulators.devices.receipt_printer import PrinterFault, ReceiptPrinterCore
 from simulators.devices.transports import LinkFault, LinkFaults
 from support.receipt_rig import CUSTOM, EPSON, QUICK, Bench, Transport, load_profile, printing
 from support.waiting import wait_for
@@ -399,3 +399,58 @@ async def test_a_bad_answer_never_makes_a_receipt_printed_that_is_not(
         assert outcome.was_sent or bench.core.printed == 0
         assert outcome.state in {PrintState.PRINTED, PrintState.UNKNOWN} or not is_whole
         assert len(bench.core.receipts) <= 1
+
+
+async def test_a_printer_without_paper_starts_and_says_so() -> None:
+    core = ReceiptPrinterCore(EPSON)
+    core.script(PrinterFault.PAPER_OUT)
+    async with printing(epson(), core) as bench:
+        assert bench.facts == DeviceFacts()
+        assert Fault.PAPER_OUT in bench.owner.faults
+        bench.core.repair()
+        await wait_for(lambda: bench.owner.faults == set())
+        assert (await bench.driver.print_receipt(receipt())).state is PrintState.PRINTED
+
+
+async def test_a_ticket_can_be_drawn_back_on_request() -> None:
+    async with printing(custom(), CUSTOM) as bench:
+        bench.core.script(PrinterFault.NOT_TAKEN)
+        await bench.driver.print_receipt(receipt())
+        assert await bench.driver.retract()
+        assert bench.core.retracted == 1
+        assert await bench.driver.retract()
+        assert bench.core.retracted == 1
+
+
+async def test_a_ticket_that_does_not_move_is_a_jam() -> None:
+    async with printing(custom(retract_s=0.2, ejector_status=False), CUSTOM) as bench:
+        bench.core.script(PrinterFault.NOT_TAKEN)
+        await bench.driver.print_receipt(receipt())
+        bench.core.sensors.presenter_jam = True
+        with pytest.raises(DeviceFault, match=Fault.PAPER_JAM):
+            await bench.driver.retract()
+        assert bench.owner.values["media"] == "jammed"
+        bench.core.repair()
+        bench.core.take()
+        await wait_for(lambda: bench.owner.values["media"] == "notPresent")
+
+
+async def test_a_printer_that_cannot_retract_leaves_the_ticket_and_says_so() -> None:
+    async with printing(custom(retract=False), CUSTOM) as bench:
+        bench.core.script(PrinterFault.NOT_TAKEN)
+        await bench.driver.print_receipt(receipt())
+        with pytest.raises(DeviceFault, match="cannot retract"):
+            await bench.driver.retract()
+        bench.clock.advance(31)
+        await wait_for(lambda: Fault.MEDIA_NOT_TAKEN in bench.owner.faults)
+        assert bench.core.retracted == 0
+
+
+async def test_stopping_ends_what_comes_unasked_and_may_come_too_late() -> None:
+    async with printing(epson(), EPSON) as bench:
+        await wait_for(lambda: bench.core._asb == 0x0F)
+        await bench.driver.stop()
+        await wait_for(lambda: bench.core._asb == 0)
+        bench.unplug()
+        await wait_for(bench.running.done)
+        await bench.driver.stop()
