@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import Protocol
+
+from simulators.people import resident_number
 
 SSSE = b"sx1.sh." + "社会保障".encode("gbk")
 PSE = b"1PAY.SYS.DDF01"
@@ -158,7 +161,7 @@ class Holder:
     """A made-up person; the number is the example of GB 11643."""
 
     name: str = field(default="王䶮", repr=False)
-    id_number: str = field(default="11010519491231002X", repr=False)
+    id_number: str = field(default=resident_number("110105", date(1949, 12, 31), 2), repr=False)
     card_number: str = field(default="A12345678", repr=False)
     sex: str = "2"
 
