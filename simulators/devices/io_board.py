@@ -47,6 +47,14 @@ def _checksum(data: bytes) -> bytes:
     return struct.pack("<H", value)
 
 
+def _is_short(pdu: bytes) -> bool:
+    """Whether a request says less than its function needs."""
+    needs = 5
+    if pdu[0] == 0x0F and len(pdu) >= needs:  # noqa: PLR2004 - write multiple coils
+        needs = 6 + (int.from_bytes(pdu[3:5], "big") + 7) // 8
+    return len(pdu) < needs
+
+
 @dataclass(slots=True)
 class IoBoardCore:
     """Inputs, lights and what is scripted."""
@@ -92,9 +100,12 @@ class IoBoardCore:
 
     def _request(self) -> tuple[int, bytes, bytes] | None:
         if self.framing == "tcp":
-            if len(self._buffer) < 7:  # noqa: PLR2004 - the header of Modbus over TCP
+            if len(self._buffer) < 8:  # noqa: PLR2004 - a header and a function
                 return None
             (length,) = struct.unpack_from(">H", self._buffer, 4)
+            if length < 2 or len(self._buffer) < 6 + length:  # noqa: PLR2004 - a unit and a function
+                self._buffer = b"" if length < 2 else self._buffer  # noqa: PLR2004 - the same
+                return None
             whole, self._buffer = self._buffer[: 6 + length], self._buffer[6 + length :]
             return whole[6], whole[:4], whole[7:]
         while len(self._buffer) >= 2:  # noqa: PLR2004 - unit and function
@@ -116,8 +127,9 @@ class IoBoardCore:
         return left > 0
 
     def _answer(self, pdu: bytes) -> bytes:
-        if self._due(BoardFault.EXCEPTION):
-            return bytes((pdu[0] | 0x80, 4))
+        code = 4 if self._due(BoardFault.EXCEPTION) else 3 if _is_short(pdu) else 0
+        if code:
+            return bytes((pdu[0] | 0x80, code))
         function, address, amount = struct.unpack_from(">BHH", pdu)
         bank = self.lights if function in {0x01, 0x05, 0x0F} else self.inputs
         size = 1 if function == 0x05 else amount  # noqa: PLR2004 - one coil
