@@ -105,7 +105,7 @@ _LATER = (PrinterFault.CUTTER, PrinterFault.PRESENTER_JAM, PrinterFault.NOT_TAKE
 
 
 class ReceiptPrinterCore:
-    """One printer. `receipts` are the finished ones, `page` is what hangs out."""
+    """One printer. `receipts` are what was cut off, `slips` empty pieces, `page` is what hangs out."""
 
     def __init__(self, model: Model | None = None) -> None:
         self.model = model or Model()
@@ -113,7 +113,7 @@ class ReceiptPrinterCore:
         self.paper = Paper(self.model.columns, self.model.charset)
         self.page: list[Item] = []
         self.receipts: list[list[Item]] = []
-        self.taken = self.retracted = self.drawer_kicks = self.printed = 0
+        self.taken = self.retracted = self.drawer_kicks = self.printed = self.slips = 0
         self._buffer = bytearray()
         self._scripts: list[_Scripted] = []
         self._random = random.Random(self.model.seed)
@@ -306,7 +306,10 @@ class ReceiptPrinterCore:
             self.sensors.cutter = True
             return
         self._free_at_s += _CUT_S
-        self.receipts.append([*self.page, PaperCut(0x42)])
+        if self.page:
+            self.receipts.append([*self.page, PaperCut(0x42)])
+        else:
+            self.slips += 1
         self.page = []
 
     def _eject(self, number: int) -> bytes:

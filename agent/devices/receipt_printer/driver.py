@@ -32,11 +32,13 @@ from wire.faults import Fault
 from wire.profile import DeviceProfile
 
 _ROUND = (1, 3, 4, 2)  # n=2 last: it alone says that paper end stopped the printer
+_BITS_PER_BYTE = 10
 _DRAW_S = 10.0
 _CLEAR_S = 3.0
 _COOL_S = 5.0
 _SETTLE_S = 0.05
 _WATCHING_S = 0.5
+_QUICK_S = 0.1  # a ticket may be taken at once
 _MARK_BASE, _MARK_FIRST = 95, 0x20
 
 T = TypeVar("T")
@@ -72,6 +74,7 @@ class EscposReceiptPrinter:
         self._broken = asyncio.Event()
         self._is_asking = False
         self._must_clear = False
+        self._may_hold_page = True
         self._was_left = False
         self._mark = secrets.randbelow(_MARK_BASE**page.PROCESS_ID_BYTES)
 
@@ -150,6 +153,9 @@ class EscposReceiptPrinter:
     async def _make_ready(self) -> None:
         """Raise unless the printer can begin right now."""
         await self._ask_round()
+        if self._must_clear and self._blocking() is None:
+            await self._clear()
+            await self._ask_round()
         self._report()
         end = asyncio.get_running_loop().time() + _COOL_S
         while Fault.HEAD_HOT in self._faults() and asyncio.get_running_loop().time() < end:
@@ -161,8 +167,6 @@ class EscposReceiptPrinter:
                 raise DeviceFault(fault, faults[fault])
         if self._presenter.media is Media.PRESENT:
             raise DeviceFault(Fault.DEVICE_BUSY, "a ticket waits in the mouth")
-        if self._must_clear:
-            await self._clear()
         self._was_left = False
 
     async def _clear(self) -> None:
@@ -179,9 +183,30 @@ class EscposReceiptPrinter:
             if not await self._talk.until(lambda: self._talk.cleared > before, timeout_s=_CLEAR_S):
                 raise DeviceFault(Fault.NOT_RESPONDING, "does not clear its buffers")
         else:
-            await self._talk.write(bytes(self._options.page_format().command_bytes))
+            await self._end_what_was_begun()
         await self._talk.write(page.INITIALIZE)
         self._must_clear = False
+
+    async def _end_what_was_begun(self) -> None:
+        """Let the rest of an interrupted receipt out, with whatever it asks, before anything is counted on.
+
+        Its GS r or ticket would else be taken for those of the next receipt. Its answer comes right before ours.
+        """
+        padding = bytes(self._options.page_format().command_bytes)
+        quiet_s = self._options.answer_s + (len(padding) * _BITS_PER_BYTE / self._baud if self._baud else 0.0)
+        before = self._talk.fenced
+        if self._options.fence:
+            self._talk.expect(frames.PAPER_SENSOR)
+        try:
+            await self._talk.write(padding)
+            if not self._options.fence:
+                return
+            await self._talk.write(frames.PAPER_SENSOR.request)
+            if not await self._talk.until(lambda: self._talk.fenced > before, timeout_s=self._options.patience_s):
+                raise DeviceFault(Fault.NOT_RESPONDING, "does not end what was begun")
+            await self._talk.until(lambda: False, timeout_s=quiet_s)
+        finally:
+            self._talk.withdraw(frames.PAPER_SENSOR)
 
     async def _identity(self) -> DeviceFacts:
         if not self._options.identity or self._blocking():
@@ -200,9 +225,10 @@ class EscposReceiptPrinter:
     async def _print(self, printout: Printout) -> PrintOutcome:
         mark = self._next_mark()
         fences = self._talk.fenced
-        self._must_clear = True
+        head = self._cut_off() if self._may_hold_page else ()
+        self._must_clear = self._may_hold_page = True
         try:
-            await self._send((*printout.parts, self._trailer(mark)))
+            await self._send((*head, *printout.parts, self._trailer(mark)))
             outcome = await self._confirm(printout, mark, fences)
         except _Stopped as stopped:
             outcome = await self._abandon(stopped)
@@ -214,11 +240,16 @@ class EscposReceiptPrinter:
             outcome = _unknown("link lost" if not isinstance(error, LinkTimeout) else "the link stood still")
             self._broken.set()
         else:
-            self._must_clear = False
+            self._must_clear = self._may_hold_page = False
         finally:
             self._talk.withdraw(frames.PAPER_SENSOR)
         self._report()
         return outcome
+
+    def _cut_off(self) -> tuple[bytes, ...]:
+        """What was printed of an interrupted receipt must not hang on the next patient's."""
+        cut = page.encode_cut(self._options.cut)
+        return (cut, frames_custom.RETRACT) if self._options.presenter and self._options.retract else (cut,)
 
     def _trailer(self, mark: bytes) -> bytes:
         if self._options.presenter:
@@ -272,7 +303,7 @@ class EscposReceiptPrinter:
                     return self._talk.fenced > fences if self._options.fence else loop.time() - begun >= expected_s
 
         limit = begun + 2 * expected_s + self._options.patience_s
-        step_s = min(_WATCHING_S, expected_s)
+        step_s = _QUICK_S if evidence is Evidence.PRESENTER else min(_WATCHING_S, expected_s)
         while True:
             await self._talk.until(lambda: has_proof() or self._blocking() is not None, timeout_s=step_s)
             if has_proof():

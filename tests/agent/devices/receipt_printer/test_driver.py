@@ -153,6 +153,7 @@ async def test_a_fault_in_the_middle_fails_and_the_rest_never_prints(
         bench.core.repair()
         assert (await bench.driver.print_receipt(ReceiptJob("job-2", (Text("下一位"),)))).state is PrintState.PRINTED
         assert bench.core.printed == printed + 1
+        assert [len(piece) for piece in bench.core.receipts] == [printed + 1, 2]
 
 
 async def test_half_a_page_and_then_silence_is_unknown_and_ends_the_driver() -> None:
