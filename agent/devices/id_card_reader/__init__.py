@@ -1,0 +1,1 @@
+"""Readers of resident identity cards and the residence permits that look like them."""
