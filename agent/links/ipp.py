@@ -11,16 +11,19 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from ssl import SSLContext
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from agent.links.base import LinkError, LinkLost, LinkTimeout
+from wire.profile import LinkProfile
 
 REPLY_BYTES_MAX = 256 * 1_024
 CONNECT_S = 5.0
 _CHUNK_BYTES = 64 * 1_024
 _IPP = "application/ipp"
 _PORT = 631
+_PATH = "/ipp/print"
 
 
 class HttpRefused(LinkError):
@@ -37,8 +40,28 @@ class IppAddress:
 
     host: str
     port: int = _PORT
-    path: str = "/ipp/print"
+    path: str = _PATH
     ssl_context: SSLContext | None = None
+
+    @classmethod
+    def of(cls, address: str, link: LinkProfile, ssl_context: SSLContext | None = None) -> IppAddress:
+        """From `host`, `host:port`, or a whole `ipp://host:port/path`; the profile says what is left out.
+
+        Raises:
+            ValueError: it is no address, or is `ipps://` without an `ssl_context`.
+        """
+        port, path = link.options.get("port"), link.options.get("path")
+        parts = urlsplit(address if "://" in address else f"ipp://{address}")
+        if parts.scheme not in {"ipp", "ipps"} or not parts.hostname:
+            raise ValueError(f"no address of a printer: {address}")
+        if parts.scheme == "ipps" and ssl_context is None:
+            raise ValueError(f"ipps needs certificates to trust: {address}")
+        return cls(
+            parts.hostname,
+            parts.port or (port if isinstance(port, int) else _PORT),
+            parts.path or (path if isinstance(path, str) else _PATH),
+            ssl_context if parts.scheme == "ipps" else None,
+        )
 
     @property
     def uri(self) -> str:

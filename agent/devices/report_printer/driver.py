@@ -39,7 +39,6 @@ from wire.profile import DeviceProfile
 
 _PDF = "application/pdf"
 _COUNT_S = 10.0
-_SETTLE_S = 3.0
 _log = get_logger(__name__)
 
 
@@ -301,7 +300,7 @@ class IppReportPrinter:
             if job.impressions is None or job.impressions < pages:
                 if watch.completed_s is None:
                     watch.completed_s = watch.heard_s
-                if watch.heard_s - watch.completed_s < _SETTLE_S:
+                if watch.heard_s - watch.completed_s < self._options.settle_s:
                     return None  # some count after they completed
                 counted = "nothing" if job.impressions is None else str(job.impressions)
                 return _unknown(pages, job.impressions, f"completed, counted {counted} of {pages}")

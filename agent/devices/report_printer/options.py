@@ -37,6 +37,8 @@ class Options(BaseModel):
     contact_s: _Seconds = 30.0
     """How long the printer may be silent about a job it has."""
     cancel_s: _Seconds = 15.0
+    settle_s: _Seconds = 3.0
+    """How long a completed job may still be counting its pages."""
 
     @classmethod
     def of(cls, profile: DeviceProfile) -> Options:

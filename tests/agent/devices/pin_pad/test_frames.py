@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from contextlib import suppress
 
 import pytest
@@ -52,3 +53,17 @@ def test_any_bytes_are_read_or_refused(pieces: list[bytes]) -> None:
     for piece in pieces:
         with suppress(PadNoise):
             decoder.feed(piece)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_many_damaged_and_random_answers() -> None:
+    rng, frame = random.Random(9564), encode_command(0x04, bytes(range(8)))
+    for number in range(120_000):
+        data = bytearray(rng.randbytes(rng.randrange(60)) if number % 6 else frame + frame)
+        for _ in range(rng.randint(1, 4) if data else 0):
+            data[rng.randrange(len(data))] = rng.choice((0, 1, 2, 255, rng.randrange(256)))
+        decoder = Decoder()
+        decoder.feed(bytes(data))
+        decoder.wipe()
+        assert len(decoder._buffer) == 0

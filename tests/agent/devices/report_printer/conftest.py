@@ -16,6 +16,7 @@ from wire.profile import Capability, DeviceProfile, LinkKind, LinkProfile
 QUICK = {
     "poll_s": 0.05, "job_poll_s": 0.02, "answer_s": 0.5, "send_s": 1.5, "stall_s": 0.6, "wait_s": 0.8,
     "contact_s": 0.6, "cancel_s": 0.6,
+    "settle_s": 0.1,
 }  # fmt: skip
 
 
