@@ -1,0 +1,1 @@
+"""QR and barcode scanners: bytes to codes, and what a code may be."""
