@@ -455,3 +455,24 @@ async def test_stopping_ends_what_comes_unasked_and_may_come_too_late() -> None:
         bench.unplug()
         await wait_for(bench.running.done)
         await bench.driver.stop()
+
+
+async def test_the_answer_behind_an_interrupted_receipt_is_not_taken_for_the_next_ones() -> None:
+    async with printing(generic(), replace(GENERIC, dots_per_s=4_000)) as bench:
+        bench.core.script(PrinterFault.PAPER_OUT, after=5)
+        assert (await bench.driver.print_receipt(receipt())).fault is Fault.PAPER_OUT
+        bench.core.repair()
+        bench.core.script(PrinterFault.HALF_PAGE, after=LINES + 4 - 5 + 2)  # two lines of the next one
+        outcome = await bench.driver.print_receipt(receipt())
+        assert (outcome.state, outcome.was_sent) == (PrintState.UNKNOWN, True)
+
+
+async def test_the_ticket_of_an_interrupted_receipt_is_not_taken_for_the_next_ones() -> None:
+    async with printing(custom(poll_s=50), replace(CUSTOM, dots_per_s=4_000, take_after_s=60)) as bench:
+        bench.core.script(PrinterFault.PAPER_OUT, after=5)
+        assert (await bench.driver.print_receipt(receipt())).fault is Fault.PAPER_OUT
+        bench.core.repair()
+        outcome = await bench.driver.print_receipt(receipt())
+        assert (outcome.fault, outcome.was_sent) == (Fault.DEVICE_BUSY, False)
+        bench.core.take()
+        assert (await bench.driver.print_receipt(receipt())).state is PrintState.PRINTED
