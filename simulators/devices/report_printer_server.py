@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from ssl import SSLContext
 from typing import Self
 
 from simulators.devices.report_printer import PrinterFault, ReportPrinterCore
@@ -28,9 +29,9 @@ class ReportPrinterServer:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
-    async def open(self, port: int = 0) -> None:
-        """Listen, on any free port when none is named."""
-        self._server = await asyncio.start_server(self._serve, self._host, port, limit=_HEAD_LIMIT)
+    async def open(self, port: int = 0, *, ssl_context: SSLContext | None = None) -> None:
+        """Listen, on any free port when none is named; `ssl_context` makes it ipps."""
+        self._server = await asyncio.start_server(self._serve, self._host, port, limit=_HEAD_LIMIT, ssl=ssl_context)
         self.port = int(self._server.sockets[0].getsockname()[1])
         self.core.uri = f"ipp://{self._host}:{self.port}/ipp/print"
 

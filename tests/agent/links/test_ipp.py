@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from agent.devices.report_printer.frames import decode_reply
 from agent.links.base import LinkLost, LinkTimeout
 from agent.links.ipp import REPLY_BYTES_MAX, HttpRefused, IppAddress, IppLink, Unreached
+from simulators.devices.report_printer import ReportPrinterCore
+from simulators.devices.report_printer_server import ReportPrinterServer
+from support.golden import golden_frames
+from support.pki import Pki, client_context
 from support.ports import free_port
 from wire.envelope import Scalar
 from wire.profile import LinkKind, LinkProfile
@@ -125,3 +132,27 @@ def test_addresses_that_are_none() -> None:
             IppAddress.of(address, plain)
     secure = IppAddress.of("ipps://printer", plain, ssl.create_default_context())
     assert secure.url == "https://printer:631/ipp/print"
+
+
+async def test_ipps_only_with_a_certificate_that_is_trusted_and_fits(tmp_path: Path) -> None:
+    pki = Pki.new()
+    pki.write(tmp_path)
+    trusting = client_context(tmp_path / "ca.pem")
+    for name, is_right in (("server", True), ("wrong_host", False), ("self_signed", False)):
+        files = pki.identities()[name].write(tmp_path, name)
+        serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        serving.load_cert_chain(files.certificate, files.key)
+        server = ReportPrinterServer(ReportPrinterCore(), time.monotonic)
+        await server.open(ssl_context=serving)
+        link = IppLink(IppAddress("localhost", server.port, ssl_context=trusting))
+        await link.open()
+        try:
+            if is_right:
+                (asked, *_) = golden_frames("ipp_requests")
+                assert decode_reply(await link.exchange(asked, timeout_s=5.0)).is_successful
+            else:
+                with pytest.raises(Unreached):
+                    await link.exchange(b"end", timeout_s=5.0)
+        finally:
+            await link.close()
+            await server.close()
