@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from agent.devices.card_reader import frames, frames_emv
 from agent.devices.card_reader.frames import CardError, Command, Item, Reply, Status
+from agent.devices.card_reader.options import Addressing, Options
 from agent.devices.card_reader.types import BankCard, Card, CardKind, SocialCard, SocialHolder
 from agent.devices.types import DeviceFacts, DeviceStatus, Owner
 from agent.errors import DeviceFault
@@ -49,10 +50,12 @@ class PcscCardReader:
         del clock  # deadlines are the loop's
         self._link = link
         self._owner = owner
-        self._by_tag = profile.quirks.get("addressing") == "tag"
-        self._file_p1 = int(profile.quirks.get("select_file_p1") or 0)
-        self._answer_s = float(profile.quirks.get("answer_s") or 3.0)
-        self._model = f"{profile.vendor} {profile.model}"
+        options = Options.of(profile)
+        self._by_tag = options.addressing is Addressing.TAG
+        self._file_p1 = options.select_file_p1
+        self._answer_s = options.answer_s
+        reads = {CardKind.SOCIAL: options.social, CardKind.BANK: options.bank}
+        self._reads = frozenset(kind for kind, is_read in reads.items() if is_read)
         self._lock = asyncio.Lock()
 
     async def start(self) -> DeviceFacts:
@@ -95,7 +98,7 @@ class PcscCardReader:
             if view is None:
                 return None
             try:
-                card = await self._read_twice(accept, view)
+                card = await self._read_twice(self._reads & frozenset(accept), view)
             except LinkError as error:
                 raise self._fault(error) from error
             except CardError as error:

@@ -74,9 +74,9 @@ def profile(name: str = "generic-pcsc") -> DeviceProfile:
 
 
 @asynccontextmanager
-async def running(service: CardService) -> AsyncIterator[Bench]:
+async def running(service: CardService, made: DeviceProfile | None = None) -> AsyncIterator[Bench]:
     link, owner = PcscLink("Virtual PCD A 00 00"), FakeOwner()
-    reader = PcscCardReader(link, profile(), owner, SystemClock())
+    reader = PcscCardReader(link, made or profile(), owner, SystemClock())
     await link.open()
     try:
         async with VpcdSlot(service.connect) as slot, asyncio.TaskGroup() as group:
@@ -219,3 +219,19 @@ async def test_a_reader_that_is_missing_is_unplugged(bench: Bench) -> None:
     await wait_for(lambda: bench.owner.faults == {Fault.UNPLUGGED}, timeout_s=10.0)
     with pytest.raises(DeviceFault, match="unplugged"):
         await bench.reader.read_card(BOTH, wait_s=1.0)
+
+
+async def test_a_profile_may_leave_out_bank_cards(tmp_path: Path) -> None:
+    social_only = profile().model_copy(update={"capabilities": {"social": True, "bank": False}})
+    async with CardService(tmp_path) as service, running(service, social_only) as bench:
+        card_in = debit_card()
+        await bench.slot.insert(card_in)
+        with pytest.raises(DeviceFault, match="card_unreadable: other_kind"):
+            await bench.reader.read_card(BOTH, wait_s=5.0)
+        assert card_in.longest == 1
+
+
+def test_an_unknown_option_is_refused() -> None:
+    strange = profile().model_copy(update={"quirks": {"colour": "red"}})
+    with pytest.raises(ValueError, match="colour"):
+        PcscCardReader(PcscLink(), strange, FakeOwner(), SystemClock())
