@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.errors import OutboxBusy
+from agent.errors import OutboxBusy, ProfileError
 from agent.settings import Settings, load_settings
 from kit.clock import SystemClock
 from kit.logs import configure, get_logger
@@ -34,6 +34,8 @@ log = get_logger(__name__)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     given = _parser().parse_args(arguments)
+    if given.command == "profile":
+        sys.exit(_check_profiles(given.files))
     try:
         settings = load_settings(given.config)
     except SettingsError as error:
@@ -52,8 +54,25 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="运行 (run)")
     status = commands.add_parser("status", help="本机状态: 连接、待发记录、告警 (ask the running agent)")
     status.add_argument("--json", action="store_true", help="输出 JSON")
+    profile = commands.add_parser("profile", help="设备配置文件 (firmware profiles)")
+    actions = profile.add_subparsers(dest="action", required=True, metavar="操作")
+    check = actions.add_parser("check", help="检查配置文件 (check profile files)")
+    check.add_argument("files", type=Path, nargs="+", metavar="FILE", help="devices/*.yaml 或 kiosks/*.yaml")
     parser.set_defaults(json=False)
     return parser
+
+
+def _check_profiles(files: Sequence[Path]) -> int:
+    from agent.devices.profiles import check  # noqa: PLC0415 - `run` and `status` do without it
+
+    wrong = 0
+    for file in files:
+        try:
+            print(f"正确 (ok)    {file}: {check(file)}")
+        except ProfileError as error:
+            wrong += 1
+            print(f"错误 (wrong) {error}", file=sys.stderr)
+    return EXIT_USAGE if wrong else 0
 
 
 def _run(settings: Settings) -> int:
@@ -66,6 +85,9 @@ def _run(settings: Settings) -> int:
     try:
         prepare(settings.data_dir)
         agent = Agent(settings, SystemClock(), _BOOT_ID.read_text(encoding="ascii").strip())
+    except ProfileError as error:
+        print(f"设备配置文件错误 (profile): {error}", file=sys.stderr)
+        return EXIT_USAGE
     except OSError as error:
         print(f"无法使用数据目录 (data directory) {settings.data_dir}: {error}", file=sys.stderr)
         return EXIT_USAGE

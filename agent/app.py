@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from agent.devices.manager import DeviceManager, Seen, fitted
+from agent.devices.profiles import load_kiosk
 from agent.health.components import ComponentBook
+from agent.health.devices import DeviceNews
 from agent.health.machine import host_facts
 from agent.health.monitor import HealthMonitor
 from agent.health.sampler import HostSampler
@@ -41,10 +44,11 @@ _FAULTS = {fault.value: fault for fault in Fault}
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the uplink says about this kiosk; it has no devices of its own yet besides the host."""
+    """What the uplink says about this kiosk."""
 
     facts: HostFacts
     lease: SessionLease
+    devices: DeviceManager | None = None
 
     def host(self) -> HostFacts:
         """See `SelfDescription`."""
@@ -52,7 +56,8 @@ class Description:
 
     def components(self) -> list[Component]:
         """See `SelfDescription`."""
-        return [Component(name="host", kind="host")]
+        seen = [] if self.devices is None else self.devices.seen()
+        return [Component(name="host", kind="host"), *(_component(device) for device in seen)]
 
     def activity(self) -> Activity:
         """See `SelfDescription`."""
@@ -65,6 +70,18 @@ class Description:
     def open_commands(self) -> list[str]:
         """See `SelfDescription`."""
         return []
+
+
+def _component(device: Seen) -> Component:
+    facts = device.facts
+    return Component(
+        name=device.component,
+        kind=device.capability,
+        model=facts.model,
+        firmware=facts.firmware,
+        serial=facts.serial,
+        capabilities={"state": device.state.value},
+    )
 
 
 class AgentView:
@@ -156,11 +173,12 @@ class Agent:
         self.server_time = ServerTime(clock)
         self.lease = SessionLease(clock)
         self.feed = Feed()
-        self.description = Description(host_facts(), self.lease)
         self.components = ComponentBook(clock)
         run = RunIdentity(boot=ulid(clock), host_boot=host_boot)
         self.outbox = Outbox(settings.outbox, data / "outbox", run, clock, self.server_time)
         self.reporter = OutboxReporter(self.outbox)
+        self.devices = self._devices()
+        self.description = Description(host_facts(), self.lease, self.devices)
         self.view = AgentView(self)
         self.uplink = self._uplink(data)
         sampling = settings.sampling
@@ -195,12 +213,30 @@ class Agent:
                 Supervised("health", self.health.run),
                 Supervised("uplink", self.uplink.run),
             ]
+            if self.devices is not None:
+                parts.append(Supervised("devices", self.devices.run))
             if notifier is not None:
                 notifier.ready()
             await serve(parts, notifier=notifier, stop=stop)
         finally:
             self.is_open = False
             await self.outbox.close()
+
+    def _devices(self) -> DeviceManager | None:
+        """The devices of this kiosk's profile; without one nothing of them is loaded.
+
+        Raises:
+            ProfileError: the profile cannot be used.
+        """
+        chosen = self.settings.devices
+        if chosen.kiosk_profile is None:
+            return None
+        places = load_kiosk(chosen.kiosk_profile, chosen.ports)
+        news = DeviceNews(self.reporter, self.components)
+        for place in places:
+            kind, silent_after_s = place.profile.capability, place.place.silent_after_s
+            news.expect(place.place.component, kind, silent_after_s=silent_after_s)
+        return DeviceManager(fitted(places), news, self.clock, cap_s=chosen.retry_cap_s)
 
     def _uplink(self, data: Path) -> Uplink:
         settings, clock = self.settings, self.clock

@@ -18,6 +18,10 @@ class DeviceFault(AgentError):
         self.detail = detail
 
 
+class ProfileError(AgentError):
+    """A firmware profile cannot be used; the text names file and key."""
+
+
 class InvalidRecord(AgentError):
     """A record breaks its wire schema or is too large; nothing of it was stored. Names fields, never values."""
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from kit.settings import load
-from wire.envelope import ShortText
+from wire.envelope import ShortText, Text
 from wire.presence import HEARTBEAT_S, KEEPALIVE_S, WILL_DELAY_S
 from wire.telemetry import SAMPLE_INTERVAL_S
 
@@ -97,6 +97,18 @@ class UplinkSettings(Section):
     publish_timeout_s: float = Field(default=10.0, gt=0.0)
 
 
+class DevicesSettings(Section):
+    """Which devices this kiosk has."""
+
+    kiosk_profile: Path | None = Field(
+        default=None, description="firmware_profiles/kiosks/MODEL.yaml; none: no devices"
+    )
+    ports: dict[ShortText, Text] = Field(
+        default_factory=dict, description="component -> port here, best a name below /dev/serial/by-id; * is allowed"
+    )
+    retry_cap_s: float = Field(default=30.0, gt=0.0, le=60.0)
+
+
 class Settings(Section):
     """Everything the agent can be told."""
 
@@ -113,6 +125,7 @@ class Settings(Section):
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     outbox: OutboxSettings = Field(default_factory=OutboxSettings)
     uplink: UplinkSettings = Field(default_factory=UplinkSettings)
+    devices: DevicesSettings = Field(default_factory=DevicesSettings)
 
 
 def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -1,0 +1,285 @@
+"""Runs every device in a task of its own: opens its link, starts and runs its driver, and starts over after a fault.
+
+A device that fails, hangs or has a bug never touches another one. What is known of a device goes to a sink whenever
+it changes; a fault that was up stays up until the device itself says otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+from agent.devices.machine import INITIAL, TABLE, DeviceEvent, DeviceState
+from agent.devices.profiles import Place
+from agent.devices.registry import Link, MakeDriver, MakeLink, driver_of, link_of
+from agent.devices.types import DeviceFacts, DeviceStatus, Driver
+from agent.errors import DeviceFault
+from agent.links.base import LinkError, LinkLost
+from kit.clock import Clock
+from kit.logs import get_logger
+from kit.machine import can_step, step
+from kit.supervise import Backoff, Supervised, spawn
+from wire.envelope import Scalar
+from wire.faults import Fault
+from wire.profile import Capability
+
+T = TypeVar("T")
+START_S, STOP_S, STEADY_S = 30.0, 3.0, 30.0
+EVENTS_MAX = 1_000
+_USABLE = (DeviceState.READY, DeviceState.BUSY)
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of one device."""
+
+    component: str
+    capability: Capability
+    state: DeviceState = INITIAL
+    facts: DeviceFacts = field(default_factory=DeviceFacts)
+    status: DeviceStatus = field(default_factory=DeviceStatus)
+    fault: Fault | None = None
+    """Why it is not in use, while it is not."""
+    detail: str = ""
+
+    @property
+    def faults(self) -> Mapping[Fault, str]:
+        """Everything that is up."""
+        return {**self.status.faults, **({} if self.fault is None else {self.fault: self.detail})}
+
+
+class Sink(Protocol):
+    """Takes what changes. Its calls must be quick: they hold up news of all devices, never the devices."""
+
+    async def changed(self, seen: Seen) -> None:
+        """A device is another way now; states in between may have been passed over."""
+
+    async def happened(self, component: str, name: str, fields: Mapping[str, Scalar]) -> None:
+        """An event of a device."""
+
+    def alive(self, seen: Seen) -> None:
+        """A device gave a sign of life, or it is known why it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """One device and how to make its link and its driver."""
+
+    component: str
+    capability: Capability
+    make_link: MakeLink
+    make_driver: MakeDriver
+    model: str = ""
+
+
+def fitted(places: Sequence[Place]) -> list[Fitted]:
+    """Load the drivers that the places need.
+
+    Raises:
+        ProfileError: a dialect or a link that nothing speaks, or a port that is missing.
+    """
+    return [
+        Fitted(
+            place.place.component,
+            place.profile.capability,
+            link_of(place.profile, place.port),
+            driver_of(place.profile),
+            f"{place.profile.vendor} {place.profile.model}",
+        )
+        for place in places
+    ]
+
+
+class DeviceManager:
+    """All devices of a kiosk."""
+
+    name = "devices"
+
+    def __init__(self, devices: Sequence[Fitted], sink: Sink, clock: Clock, *, cap_s: float = 30.0) -> None:
+        self._sink = sink
+        self._news = asyncio.Event()
+        self._changed: dict[str, Seen] = {}
+        self._events: deque[tuple[str, str, Mapping[str, Scalar]]] = deque(maxlen=EVENTS_MAX)  # the oldest go
+        self._devices = {device.component: _Device(device, self, clock, cap_s) for device in devices}
+
+    async def run(self) -> None:
+        """Run all devices until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            _ = spawn(group, Supervised("device-news", self._tell).run(), "device-news")
+            for name, device in self._devices.items():
+                _ = spawn(group, Supervised(f"device-{name}", device.run).run(), f"device-{name}")
+
+    def seen(self) -> list[Seen]:
+        """What is known of every device."""
+        return [device.seen for device in self._devices.values()]
+
+    async def use(self, component: str, work: Callable[[Driver], Awaitable[T]]) -> T:
+        """Let `work` use a device that is ready; when the device fails meanwhile the work is cancelled.
+
+        Raises:
+            DeviceFault: it is busy or out of order, failed under the work, or the work raised it.
+            LinkError: the work lost the link.
+            KeyError: there is no such component.
+        """
+        return await self._devices[component].use(work)
+
+    def note(self, seen: Seen) -> None:
+        """Pass on that a device is another way."""
+        self._changed[seen.component] = seen
+        self._news.set()
+
+    def note_event(self, component: str, name: str, fields: Mapping[str, Scalar]) -> None:
+        """Pass on an event."""
+        self._events.append((component, name, fields))
+        self._news.set()
+
+    def note_alive(self, seen: Seen) -> None:
+        """Pass on a sign of life."""
+        self._sink.alive(seen)
+
+    async def _tell(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            changed, self._changed = self._changed, {}
+            for seen in changed.values():
+                await self._sink.changed(seen)
+            while self._events:
+                await self._sink.happened(*self._events.popleft())
+
+
+class _Device:
+    """One device; to its driver it is the `Owner`."""
+
+    def __init__(self, device: Fitted, manager: DeviceManager, clock: Clock, cap_s: float) -> None:
+        self._device = device
+        self._manager = manager
+        self._clock = clock
+        self._backoff = Backoff(base_s=min(1.0, cap_s), cap_s=cap_s)
+        self._driver: Driver | None = None
+        self._over = asyncio.Event()
+        self.seen = Seen(device.component, device.capability, facts=DeviceFacts(model=device.model or None))
+
+    # --- Owner -------------------------------------------------------------------------------------------
+
+    def status(self, status: DeviceStatus) -> None:
+        self._set(replace(self.seen, status=status))
+
+    def event(self, name: str, fields: Mapping[str, Scalar] | None = None) -> None:
+        self._manager.note_event(self._device.component, name, dict(fields or {}))
+
+    def alive(self) -> None:
+        self._manager.note_alive(self.seen)
+
+    # --- its life ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run it for ever; after a bug in its driver this is called again."""
+        if self.seen.state in {DeviceState.STARTING, *_USABLE}:
+            self._fail(Fault.DEVICE_ERROR, "an error in the program", DeviceEvent.FAILED)
+            self._step(DeviceEvent.RETRY)
+        while True:
+            began_s = self._clock.monotonic()
+            self._fail(*await self._once())
+            if self._clock.monotonic() - began_s >= STEADY_S:
+                self._backoff.reset()
+            await asyncio.sleep(self._backoff.next_s())
+            self._step(DeviceEvent.RETRY)
+
+    async def _once(self) -> tuple[Fault, str, DeviceEvent]:
+        """Open, start and run it until it fails; why it failed."""
+        link = self._device.make_link()
+        driver = self._device.make_driver(link, self, self._clock)
+        try:
+            await link.open()
+            self._step(DeviceEvent.OPENED)
+            async with asyncio.timeout(START_S):
+                facts = await driver.start()
+            self._begin(driver, facts)
+            await driver.run()
+        except DeviceFault as error:
+            return error.fault, error.detail, DeviceEvent.FAILED
+        except LinkLost as error:
+            return Fault.UNPLUGGED, str(error), DeviceEvent.LOST
+        except (LinkError, TimeoutError):
+            return Fault.NOT_RESPONDING, "", DeviceEvent.FAILED
+        finally:
+            self._driver = None
+            self._over.set()
+            await _leave(driver, link)
+        return Fault.DEVICE_ERROR, "the driver ended", DeviceEvent.FAILED
+
+    def _begin(self, driver: Driver, facts: DeviceFacts) -> None:
+        if self.seen.fault is not None:
+            log.info("device.back", component=self._device.component)
+        self._driver, self._over = driver, asyncio.Event()
+        known = replace(facts, model=facts.model or self._device.model or None)
+        state = step(TABLE, self.seen.state, DeviceEvent.STARTED)
+        self._set(replace(self.seen, state=state, facts=known, fault=None, detail=""))
+        self.alive()
+
+    def _fail(self, fault: Fault, detail: str, event: DeviceEvent) -> None:
+        if fault is not self.seen.fault:
+            log.warning("device.faulted", component=self._device.component, fault=fault, detail=detail)
+        self._set(replace(self.seen, state=step(TABLE, self.seen.state, event), fault=fault, detail=detail))
+        self.alive()
+
+    def _step(self, event: DeviceEvent) -> None:
+        self._set(replace(self.seen, state=step(TABLE, self.seen.state, event)))
+
+    def _set(self, seen: Seen) -> None:
+        if seen != self.seen:
+            self.seen = seen
+            self._manager.note(seen)
+
+    # --- its use -----------------------------------------------------------------------------------------
+
+    async def use(self, work: Callable[[Driver], Awaitable[T]]) -> T:
+        driver, over = self._driver, self._over
+        if driver is None or self.seen.state not in _USABLE:
+            raise DeviceFault(self.seen.fault or Fault.NOT_RESPONDING, "not ready")
+        if self.seen.state is DeviceState.BUSY:
+            raise DeviceFault(Fault.DEVICE_BUSY)
+        self._step(DeviceEvent.JOB)
+        try:
+            async with asyncio.TaskGroup() as group:
+                job = spawn(group, _outcome(work(driver)), f"use {self._device.component}")
+                ending = spawn(group, over.wait(), f"end {self._device.component}")
+                await asyncio.wait((job, ending), return_when=asyncio.FIRST_COMPLETED)
+                is_done = job.done()
+                job.cancel()
+                ending.cancel()
+        finally:
+            if self._over is over and not over.is_set() and can_step(TABLE, self.seen.state, DeviceEvent.DONE):
+                self._step(DeviceEvent.DONE)
+        if not is_done:
+            raise DeviceFault(self.seen.fault or Fault.UNPLUGGED, "it failed under the work")
+        result = job.result()
+        if isinstance(result, _Failure):
+            raise result.error
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: DeviceFault | LinkError
+
+
+async def _outcome(work: Awaitable[T]) -> T | _Failure:
+    """An expected failure as a value, so that it leaves the group as itself."""
+    try:
+        return await work
+    except (DeviceFault, LinkError) as error:
+        return _Failure(error)
+
+
+async def _leave(driver: Driver, link: Link) -> None:
+    with suppress(DeviceFault, LinkError, TimeoutError):
+        async with asyncio.timeout(STOP_S):
+            await driver.stop()
+    await link.close()

@@ -1,0 +1,121 @@
+"""Which driver speaks which dialect over which link; a driver and its libraries load with the first profile for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, Protocol, cast
+
+from agent.devices.types import Driver, Owner
+from agent.errors import ProfileError
+from kit.clock import Clock
+from wire.profile import Capability, DeviceProfile, LinkKind, LinkProfile
+
+
+class Link(Protocol):
+    """What the manager does with any kind of link."""
+
+    @property
+    def name(self) -> str:
+        """Where it leads."""
+
+    async def open(self) -> None:
+        """See `ByteLink`."""
+
+    async def close(self) -> None:
+        """See `ByteLink`."""
+
+
+MakeLink = Callable[[], Link]
+MakeDriver = Callable[[Link, Owner, Clock], Driver]
+_C = Capability
+DRIVERS: Mapping[tuple[Capability, str], tuple[str, str]] = MappingProxyType(
+    {
+        (_C.ID_CARD_READER, "sdt"): ("id_card_reader", "SdtIdCardReader"),
+        (_C.CARD_READER, "pcsc"): ("card_reader", "PcscCardReader"),
+        (_C.RECEIPT_PRINTER, "escpos"): ("receipt_printer", "EscposReceiptPrinter"),
+        (_C.RECEIPT_PRINTER, "escpos_custom"): ("receipt_printer", "EscposReceiptPrinter"),
+        (_C.REPORT_PRINTER, "ipp"): ("report_printer", "IppReportPrinter"),
+        (_C.QR_SCANNER, "plain"): ("qr_scanner", "SerialQrScanner"),
+        (_C.QR_SCANNER, "honeywell"): ("qr_scanner", "SerialQrScanner"),
+        (_C.QR_SCANNER, "newland"): ("qr_scanner", "SerialQrScanner"),
+        (_C.QR_SCANNER, "ssi"): ("qr_scanner", "SerialQrScanner"),
+        (_C.PIN_PAD, "gz_b"): ("pin_pad", "GzbPinPad"),
+        (_C.PAPER_SENSOR, "modbus_tcp"): ("paper_sensor", "ModbusPaperSensor"),
+        (_C.PAPER_SENSOR, "modbus_rtu"): ("paper_sensor", "ModbusPaperSensor"),
+        (_C.UPS, "nut"): ("ups", "NutUps"),
+    }
+)
+
+
+def driver_of(profile: DeviceProfile) -> MakeDriver:
+    """What makes the driver of a profile; its module is loaded now.
+
+    Raises:
+        ProfileError: nothing speaks this dialect.
+    """
+    row = DRIVERS.get((profile.capability, profile.dialect))
+    if row is None:
+        raise ProfileError(f"{profile.vendor} {profile.model}: dialect: no {profile.capability} speaks it")
+    folder, name = row
+    made = cast("Any", getattr(import_module(f"agent.devices.{folder}.driver"), name))  # each takes its own link
+    return lambda link, owner, clock: made(link, profile, owner, clock)
+
+
+def link_of(profile: DeviceProfile, port: str | None) -> MakeLink:
+    """What makes the link of a device.
+
+    Raises:
+        ProfileError: this kind of link is not supported, or it needs a port and has none.
+    """
+    maker = _LINKS.get(profile.link.kind)
+    if maker is None:
+        raise ProfileError(f"{profile.vendor} {profile.model}: link.kind: {profile.link.kind} is not supported")
+    return maker(profile.link, port)
+
+
+def _serial(link: LinkProfile, port: str | None) -> MakeLink:
+    from agent.links.serial_port import SerialLink, SerialSettings  # noqa: PLC0415 - loaded when needed
+
+    if port is None:
+        raise ProfileError("port: a serial device needs one")
+    return lambda: SerialLink(port, SerialSettings.of(link))
+
+
+def _tcp(link: LinkProfile, port: str | None) -> MakeLink:
+    from agent.links.tcp import TcpLink  # noqa: PLC0415 - loaded when needed
+
+    address, number = port or str(link.options.get("host") or ""), int(link.options.get("port") or 0)
+    if not address:
+        raise ProfileError("port: a device on the network needs an address")
+    return lambda: TcpLink.of(address, number)
+
+
+def _pcsc(link: LinkProfile, port: str | None) -> MakeLink:
+    from agent.links.pcsc import PcscLink  # noqa: PLC0415 - loaded when needed
+
+    return lambda: PcscLink.of(link, port)
+
+
+def _ipp(link: LinkProfile, port: str | None) -> MakeLink:
+    from agent.links.ipp import IppAddress, IppLink  # noqa: PLC0415 - loaded when needed
+
+    if port is None:
+        raise ProfileError("port: a device on the network needs an address")
+    try:
+        address = IppAddress.of(port, link)
+    except ValueError as error:
+        raise ProfileError(f"port: {error}") from None
+    return lambda: IppLink(address)
+
+
+_LINKS: Mapping[LinkKind, Callable[[LinkProfile, str | None], MakeLink]] = MappingProxyType(
+    {
+        LinkKind.SERIAL: _serial,
+        LinkKind.TCP: _tcp,
+        LinkKind.NUT: _tcp,
+        LinkKind.PCSC: _pcsc,
+        LinkKind.IPP: _ipp,
+    }
+)

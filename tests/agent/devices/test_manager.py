@@ -1,0 +1,164 @@
+"""Devices side by side on real pseudo-terminals: unplugged, plugged in again, failing, busy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agent.devices.id_card_reader.driver import SdtIdCardReader
+from agent.devices.id_card_reader.types import IdDocument
+from agent.devices.machine import DeviceState
+from agent.devices.manager import DeviceManager, Seen, fitted
+from agent.devices.profiles import load_kiosk
+from agent.devices.types import Driver
+from agent.errors import DeviceFault
+from agent.links.base import LinkLost
+from kit.clock import SystemClock
+from kit.supervise import spawn
+from simulators.devices.id_card_reader import IdCardReaderCore, ReaderFault, SimulatedCard
+from simulators.devices.transports import PtyServer
+from simulators.people import People
+from support.waiting import wait_for
+from wire.envelope import Scalar
+from wire.faults import Fault
+
+DEVICE = {
+    "vendor": "Test",
+    "model": "Reader",
+    "capability": "id_card_reader",
+    "link": {"kind": "serial"},
+    "dialect": "sdt",
+    "quirks": {"find_s": 0.02, "answer_s": 0.1, "read_s": 0.3},
+}
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.latest: dict[str, Seen] = {}
+        self.events: list[tuple[str, str]] = []
+
+    async def changed(self, seen: Seen) -> None:
+        self.latest[seen.component] = seen
+
+    async def happened(self, component: str, name: str, fields: Mapping[str, Scalar]) -> None:
+        self.events.append((component, name))
+
+    def alive(self, seen: Seen) -> None:
+        pass
+
+
+@dataclass
+class Bench:
+    manager: DeviceManager
+    sink: Sink
+    cores: dict[str, IdCardReaderCore]
+    ports: dict[str, PtyServer]
+
+    async def until(self, component: str, state: DeviceState, fault: Fault | None = None) -> None:
+        def is_so() -> bool:
+            seen = self.sink.latest.get(component)
+            return seen is not None and (seen.state, seen.fault) == (state, fault)
+
+        await wait_for(is_so, what=f"{component} {state}", timeout_s=8.0)
+
+
+def _profiles(folder: Path) -> Path:
+    (folder / "devices").mkdir()
+    (folder / "kiosks").mkdir()
+    (folder / "devices" / "test-reader.yaml").write_text(yaml.safe_dump(DEVICE))
+    places = [{"component": name, "device": "test-reader"} for name in ("left", "right")]
+    kiosk = folder / "kiosks" / "k1.yaml"
+    kiosk.write_text(yaml.safe_dump({"model": "K1", "title_zh": "一", "title_en": "One", "devices": places}))
+    return kiosk
+
+
+@asynccontextmanager
+async def _running(folder: Path, kiosk: Path) -> AsyncIterator[Bench]:
+    places = await asyncio.to_thread(load_kiosk, kiosk, {name: str(folder / name) for name in ("left", "right")})
+    sink = Sink()
+    manager = DeviceManager(fitted(places), sink, SystemClock(), cap_s=0.05)
+    cores = {name: IdCardReaderCore() for name in ("left", "right")}
+    ports = {name: PtyServer(core, folder / name) for name, core in cores.items()}
+    async with ports["left"], ports["right"], asyncio.TaskGroup() as group:
+        running = spawn(group, manager.run(), "manager")
+        yield Bench(manager, sink, cores, ports)
+        running.cancel()
+
+
+@pytest.fixture
+def kiosk(tmp_path: Path) -> Path:
+    return _profiles(tmp_path)
+
+
+async def _read(driver: Driver) -> IdDocument | None:
+    assert isinstance(driver, SdtIdCardReader)
+    return await driver.read_document(timeout_s=5.0)
+
+
+async def test_unplugged_and_plugged_in_again(tmp_path: Path, kiosk: Path) -> None:
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+        for _ in range(3):
+            bench.ports["left"].unplug()
+            await bench.until("left", DeviceState.ABSENT, Fault.UNPLUGGED)
+            await bench.ports["left"].plug()
+            await bench.until("left", DeviceState.READY)
+        assert bench.sink.latest["left"].facts.serial is not None
+
+
+async def test_a_failing_device_leaves_the_other_alone(tmp_path: Path, kiosk: Path) -> None:
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+        await bench.until("right", DeviceState.READY)
+        bench.cores["left"].script(ReaderFault.STATUS, value=0x60, times=1_000_000)
+        await wait_for(lambda: bench.sink.latest["left"].fault is Fault.SAM_FAILED)
+        bench.cores["right"].put(SimulatedCard(People(3).person()))
+        assert await bench.manager.use("right", _read) is not None
+        assert bench.sink.latest["right"].fault is None
+        with pytest.raises(DeviceFault, match="sam_failed"):
+            await bench.manager.use("left", _read)
+        bench.cores["left"].repair()
+        await bench.until("left", DeviceState.READY)
+
+
+async def test_busy_and_cancelled(tmp_path: Path, kiosk: Path) -> None:
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+        async with asyncio.TaskGroup() as group:
+            first = spawn(group, bench.manager.use("left", _read), "first")
+            await bench.until("left", DeviceState.BUSY)
+            with pytest.raises(DeviceFault, match="device_busy"):
+                await bench.manager.use("left", _read)
+            first.cancel()
+        await bench.until("left", DeviceState.READY)
+        bench.cores["left"].put(SimulatedCard(People(3).person()))
+        assert await bench.manager.use("left", _read) is not None
+
+
+async def test_unplugged_under_the_work(tmp_path: Path, kiosk: Path) -> None:
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+
+        async def pull() -> None:
+            await bench.until("left", DeviceState.BUSY)
+            bench.ports["left"].unplug()
+
+        async with asyncio.TaskGroup() as group:
+            pulling = spawn(group, pull(), "pull")
+            with pytest.raises((DeviceFault, LinkLost)):
+                await bench.manager.use("left", _read)
+            await pulling
+        await bench.until("left", DeviceState.ABSENT, Fault.UNPLUGGED)
+
+
+async def test_events_travel(tmp_path: Path, kiosk: Path) -> None:
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+        bench.cores["left"].put(SimulatedCard(People(3).person()))
+        await wait_for(lambda: ("left", "CardReader.MediaInsertedEvent") in bench.sink.events)
