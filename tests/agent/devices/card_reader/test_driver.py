@@ -140,6 +140,7 @@ async def test_no_card_is_no_fault_and_another_kind_is_said(bench: Bench) -> Non
         await bench.reader.read_card((CardKind.SOCIAL,), wait_s=5.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [social_card, debit_card])
 async def test_a_card_pulled_out_at_any_command_is_removal_and_the_next_card_is_read(
     bench: Bench, make: Callable[[], SmartCard]
@@ -149,6 +150,8 @@ async def test_a_card_pulled_out_at_any_command_is_removal_and_the_next_card_is_
     assert await bench.reader.read_card(BOTH, wait_s=5.0) is not None
     total = whole.longest
     assert total > 5
+    await bench.slot.remove()
+    await wait_for(lambda: bench.owner.values.get("media") == "notPresent")
     for after in range(total):
         yanked = make()
         yanked.script(CardFault.YANKED, after=after)
