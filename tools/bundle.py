@@ -1,7 +1,7 @@
 """Make the release bundle of one deployable: its own packages, its own dependencies, nothing else.
 
 A bundle is `dist/hospital-kiosk-<part>-<version>.tar.gz` with a wheel of the part's packages, the wheels of the
-part's extra as the lock file pins them, the lock itself, SHA256SUMS and install.sh (docs/runbooks/install-bundle.md).
+part's extra as the lock file pins them, their hashes, SHA256SUMS and install.sh (docs/runbooks/install-bundle.md).
 A kiosk gets `agent`, `wire` and `kit`; the server's code never reaches it. The same commit gives the same wheel of
 ours, byte for byte. Bundles are not signed.
 """
@@ -22,6 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+
+from packaging.utils import parse_wheel_filename
 
 from wire import __version__
 
@@ -122,11 +124,17 @@ def wheel(part: Part, folder: Path) -> Path:
     return target
 
 
-def _download_wheels(lock: Path, folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--only-binary", ":all:"]
-    ended = subprocess.run([*command, "-r", str(lock), "-d", str(folder)], check=False)
+def _gather_wheels(lock: Path, folder: Path) -> str:
+    """Fetch the pinned wheels, build those that come as source only; the same pins with the hashes of these wheels."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--require-hashes", "--no-deps"]
+    ended = subprocess.run([*command, "-r", str(lock), "-w", str(folder)], check=False)
     if ended.returncode != 0:
-        raise BundleError("the wheels of the lock file cannot be downloaded")
+        raise BundleError("the wheels of the lock file cannot be downloaded or built")
+    lines = []
+    for path in sorted(folder.glob("*.whl")):
+        name, version, _, _ = parse_wheel_filename(path.name)
+        lines.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}")
+    return "\n".join([*lines, ""])
 
 
 def _sums(folder: Path) -> bytes:
@@ -155,9 +163,8 @@ def bundle(name: str, out: Path) -> Path:
         folder = Path(scratch) / label
         (folder / "wheelhouse").mkdir(parents=True)
         wheel(part, folder)
-        lock = ROOT / f"requirements-{part.extra}.txt"
-        (folder / "requirements.txt").write_bytes(lock.read_bytes())
-        _download_wheels(lock, folder / "wheelhouse")
+        pins = _gather_wheels(ROOT / f"requirements-{part.extra}.txt", folder / "wheelhouse")
+        (folder / "requirements.txt").write_text(pins, encoding="utf-8")
         (folder / "install.sh").write_text(INSTALL, encoding="utf-8")
         (folder / "install.sh").chmod(0o755)
         (folder / "SHA256SUMS").write_bytes(_sums(folder))
