@@ -16,6 +16,7 @@ from agent.health.machine import host_facts
 from agent.health.monitor import HealthMonitor
 from agent.health.sampler import HostSampler
 from agent.local_api.auth import LocalToken
+from agent.local_api.device_news import PageNews
 from agent.local_api.feed import Feed
 from agent.local_api.lease import SessionLease, verbs
 from agent.local_api.metrics import MetricsPage, Reading
@@ -236,7 +237,7 @@ class Agent:
         for place in places:
             kind, silent_after_s = place.profile.capability, place.place.silent_after_s
             news.expect(place.place.component, kind, silent_after_s=silent_after_s)
-        return DeviceManager(fitted(places), news, self.clock, cap_s=chosen.retry_cap_s)
+        return DeviceManager(fitted(places), PageNews(self.feed, news), self.clock, cap_s=chosen.retry_cap_s)
 
     def _uplink(self, data: Path) -> Uplink:
         settings, clock = self.settings, self.clock

@@ -13,7 +13,7 @@ from simulators.devices.id_card_reader import IdCardReaderCore
 from simulators.devices.transports import PtyServer
 from support.tree import ROOT
 from support.waiting import wait_for
-from wire.device_api import ComponentHealth
+from wire.device_api import ComponentHealth, DeviceMessage
 
 KIOSK = "model: K\ntitle_zh: 一\ntitle_en: One\ndevices: [{component: id_reader, device: generic-sdt-serial}]\n"
 
@@ -37,6 +37,8 @@ def _agent(folder: Path) -> Agent:
 
 async def test_a_device_is_born_fails_and_comes_back(tmp_path: Path) -> None:
     agent, stop = await asyncio.to_thread(_agent, tmp_path), asyncio.Event()
+    heard: list[DeviceMessage] = []
+    agent.feed.join(heard.append)
 
     def codes() -> set[str]:
         return {alarm.code for alarm in agent.reporter.open_alarms() if alarm.component == "id_reader"}
@@ -54,5 +56,7 @@ async def test_a_device_is_born_fails_and_comes_back(tmp_path: Path) -> None:
         assert reader() is ComponentHealth.FAULTED
         await port.plug()
         await wait_for(lambda: not codes(), what="the alarm's end")
+        states = [message.payload["device"] for message in heard if "device" in message.payload]
+        assert [state for state in states if state != "starting"] == ["online", "noDevice", "online"]
         stop.set()
         await serving

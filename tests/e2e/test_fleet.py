@@ -117,6 +117,7 @@ async def test_a_thousand_kiosks(make_server: MakeServer, visitor: Watched) -> N
     await scroller.evaluate("element => { element.scrollTop = element.scrollHeight }")
     await expect(page.locator("tbody tr[data-kid]").last).to_have_attribute("aria-rowindex", "1001")
     await scroller.evaluate("element => { element.scrollTop = 0 }")
+    await expect(page.locator("tbody tr[data-kid]").first).to_have_attribute("aria-rowindex", "2")
     first = await page.locator("tbody tr[data-kid]").first.get_attribute("data-kid")
     assert first is not None
     started = time.perf_counter()
