@@ -7,16 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agent.devices.manager import DeviceManager, Seen, fitted
-from agent.devices.profiles import load_kiosk
 from agent.health.components import ComponentBook
-from agent.health.devices import DeviceNews
 from agent.health.machine import host_facts
 from agent.health.monitor import HealthMonitor
 from agent.health.sampler import HostSampler
 from agent.local_api.auth import LocalToken
-from agent.local_api.device_news import PageNews
 from agent.local_api.feed import Feed
 from agent.local_api.lease import SessionLease, verbs
 from agent.local_api.metrics import MetricsPage, Reading
@@ -38,6 +35,9 @@ from wire import __version__
 from wire.device_api import AgentState, AlarmView, ComponentHealth, EnrolmentView, HealthView, LinkState
 from wire.faults import FACTS, Fault
 from wire.presence import Activity, Component, HostFacts
+
+if TYPE_CHECKING:
+    from agent.devices.manager import DeviceManager, Seen
 
 PRIVATE = 0o700
 _FAULTS = {fault.value: fault for fault in Fault}
@@ -232,6 +232,11 @@ class Agent:
         chosen = self.settings.devices
         if chosen.kiosk_profile is None:
             return None
+        from agent.devices.manager import DeviceManager, fitted  # noqa: PLC0415 - half a MiB
+        from agent.devices.profiles import load_kiosk  # noqa: PLC0415 - the same
+        from agent.health.devices import DeviceNews  # noqa: PLC0415 - the same
+        from agent.local_api.device_news import PageNews  # noqa: PLC0415 - the same
+
         places = load_kiosk(chosen.kiosk_profile, chosen.ports)
         news = DeviceNews(self.reporter, self.components)
         for place in places:
