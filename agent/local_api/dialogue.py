@@ -7,7 +7,7 @@ completion with its request id. What a command does is behind `Command`; pages t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -68,11 +68,19 @@ class Command(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A command made of a function."""
+    """A command made of a function; what follows `limit_s` is for its documentation and for generated clients.
+
+    `result` is the payload of its completion (None: an empty one), `events` what it may say before, by name, and
+    `refusals` the codes of its `Refusal`s. Faults of devices need not be named.
+    """
 
     request: type[BaseModel]
     work: Callable[[Any, Progress], Awaitable[Json]]  # Any: an instance of `request`
     limit_s: float = 60.0
+    summary: str = ""
+    result: type[BaseModel] | None = None
+    events: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    refusals: Sequence[str] = ()
 
     async def run(self, request: Any, progress: Progress) -> Json:  # noqa: ANN401 - an instance of `request`
         """See `Command`."""

@@ -137,12 +137,19 @@ def verbs(lease: SessionLease) -> dict[str, Verb]:
     async def state(_request: _Nothing, _progress: Progress) -> Json:
         return _json(lease.state())
 
+    mine, taken = ("noSession",), ("sessionActive",)
     return {
-        "Session.Begin": Verb(_Nothing, begin),
-        "Session.Renew": Verb(_Held, renew),
-        "Session.Pay": Verb(_Paying, pay),
-        "Session.End": Verb(_Held, end),
-        "Session.State": Verb(_Nothing, state),
+        "Session.Begin": Verb(
+            _Nothing, begin, summary="开始一次会话 · Take the lease", result=SessionState, refusals=taken
+        ),
+        "Session.Renew": Verb(
+            _Held, renew, summary="患者仍在操作 · The patient is still there", result=SessionState, refusals=mine
+        ),
+        "Session.Pay": Verb(
+            _Paying, pay, summary="付款开始或结束 · A payment begins or is over", result=SessionState, refusals=mine
+        ),
+        "Session.End": Verb(_Held, end, summary="结束会话 · The patient is gone", result=SessionState, refusals=mine),
+        "Session.State": Verb(_Nothing, state, summary="会话现状 · The lease as it is", result=SessionState),
     }
 
 
