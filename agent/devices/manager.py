@@ -34,6 +34,10 @@ _USABLE = (DeviceState.READY, DeviceState.BUSY)
 log = get_logger(__name__)
 
 
+class NotUsable(DeviceFault):
+    """The device was not touched: it is in use, or out of order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What is known of one device."""
@@ -122,7 +126,8 @@ class DeviceManager:
         """Let `work` use a device that is ready; when the device fails meanwhile the work is cancelled.
 
         Raises:
-            DeviceFault: it is busy or out of order, failed under the work, or the work raised it.
+            NotUsable: it is busy or out of order; the work was not begun.
+            DeviceFault: it failed under the work, or the work raised it.
             LinkError: the work lost the link.
             KeyError: there is no such component.
         """
@@ -242,9 +247,9 @@ class _Device:
     async def use(self, work: Callable[[Driver], Awaitable[T]]) -> T:
         driver, over = self._driver, self._over
         if driver is None or self.seen.state not in _USABLE:
-            raise DeviceFault(self.seen.fault or Fault.NOT_RESPONDING, "not ready")
+            raise NotUsable(self.seen.fault or Fault.NOT_RESPONDING, "not ready")
         if self.seen.state is DeviceState.BUSY:
-            raise DeviceFault(Fault.DEVICE_BUSY)
+            raise NotUsable(Fault.DEVICE_BUSY)
         self._step(DeviceEvent.JOB)
         try:
             async with asyncio.TaskGroup() as group:

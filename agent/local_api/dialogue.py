@@ -31,12 +31,18 @@ class Refusal(Exception):
     """A command that will not be done as asked; `code` goes into the completion's `errorCode`."""
 
     def __init__(
-        self, code: str, detail: str = "", *, completion: CompletionCode = CompletionCode.COMMAND_ERROR
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        completion: CompletionCode = CompletionCode.COMMAND_ERROR,
+        payload: Json | None = None,
     ) -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code = code
         self.detail = detail
         self.completion = completion
+        self.payload: Json = payload or {}
 
 
 class Progress(Protocol):
@@ -75,7 +81,7 @@ class Verb:
     """
 
     request: type[BaseModel]
-    work: Callable[[Any, Progress], Awaitable[Json]]  # Any: an instance of `request`
+    work: Callable[[Any, Progress], Awaitable[BaseModel | Json]]  # Any: an instance of `request`
     limit_s: float = 60.0
     summary: str = ""
     result: type[BaseModel] | None = None
@@ -84,7 +90,8 @@ class Verb:
 
     async def run(self, request: Any, progress: Progress) -> Json:  # noqa: ANN401 - an instance of `request`
         """See `Command`."""
-        return await self.work(request, progress)
+        answer = await self.work(request, progress)
+        return answer.model_dump(mode="json", exclude_none=True) if isinstance(answer, BaseModel) else answer
 
 
 class Cancelled(BaseModel):
@@ -218,7 +225,8 @@ class Dialogue:
                 raise
             code, payload, detail = CompletionCode.TIME_OUT, {}, None
         except Refusal as refusal:
-            code, payload, detail = refusal.completion, {"errorCode": refusal.code}, refusal.detail or None
+            code, detail = refusal.completion, refusal.detail or None
+            payload = {**refusal.payload, "errorCode": refusal.code}
         except DeviceFault as fault:
             code, payload, detail = completion_of(fault.fault), {"errorCode": fault.fault.value}, None
         finally:
