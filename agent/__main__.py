@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     if given.command == "profile":
         sys.exit(_check_profiles(given.files))
+    if given.command in {"asyncapi", "openapi"}:
+        sys.exit(_describe(given.command))
     try:
         settings = load_settings(given.config)
     except SettingsError as error:
@@ -54,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="运行 (run)")
     status = commands.add_parser("status", help="本机状态: 连接、待发记录、告警 (ask the running agent)")
     status.add_argument("--json", action="store_true", help="输出 JSON")
+    commands.add_parser("asyncapi", help="输出设备接口文档 (print the AsyncAPI document of the device WebSocket)")
+    commands.add_parser("openapi", help="输出 HTTP 接口文档 (print the OpenAPI document of the local API)")
     profile = commands.add_parser("profile", help="设备配置文件 (firmware profiles)")
     actions = profile.add_subparsers(dest="action", required=True, metavar="操作")
     check = actions.add_parser("check", help="检查配置文件 (check profile files)")
@@ -73,6 +77,14 @@ def _check_profiles(files: Sequence[Path]) -> int:
             wrong += 1
             print(f"错误 (wrong) {error}", file=sys.stderr)
     return EXIT_USAGE if wrong else 0
+
+
+def _describe(what: str) -> int:
+    from agent.local_api import documents  # noqa: PLC0415 - `run` and `status` do without it
+
+    document = documents.asyncapi_document() if what == "asyncapi" else documents.openapi()
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+    return 0
 
 
 def _run(settings: Settings) -> int:
