@@ -8,6 +8,11 @@ export class FakeSocket implements SocketLike {
   readonly sent: Record<string, unknown>[] = [];
   isClosed = false;
 
+  constructor(
+    readonly url = "",
+    readonly protocols: readonly string[] = [],
+  ) {}
+
   send(text: string): void {
     this.sent.push(JSON.parse(text) as Record<string, unknown>);
   }
@@ -33,8 +38,8 @@ export class FakeEnvironment implements Environment {
   private timeMs = 1_000;
   private timers: Timer[] = [];
 
-  openSocket(): SocketLike {
-    const socket = new FakeSocket();
+  openSocket(url: string, protocols?: readonly string[]): SocketLike {
+    const socket = new FakeSocket(url, protocols);
     this.sockets.push(socket);
     return socket;
   }

@@ -2,8 +2,8 @@ import type { Environment, SocketLike } from "./connection";
 
 /** The browser's own socket, clock and chance. */
 export const browserEnvironment: Environment = {
-  openSocket(url: string): SocketLike {
-    const socket = new WebSocket(url);
+  openSocket(url: string, protocols: string[] = []): SocketLike {
+    const socket = new WebSocket(url, protocols);
     const face: SocketLike = {
       onopen: null,
       onmessage: null,

@@ -18,7 +18,7 @@ export interface SocketLike {
 }
 
 export interface Environment {
-  openSocket(url: string): SocketLike;
+  openSocket(url: string, protocols?: string[]): SocketLike;
   /** Milliseconds that never jump. */
   now(): number;
   after(ms: number, run: () => void): () => void;
