@@ -38,6 +38,8 @@ from wire.presence import Activity, Component, HostFacts
 
 if TYPE_CHECKING:
     from agent.devices.manager import DeviceManager, Seen
+    from agent.local_api.dialogue import Command
+    from agent.printing.spool import PrintSpool
 
 PRIVATE = 0o700
 _FAULTS = {fault.value: fault for fault in Fault}
@@ -178,7 +180,9 @@ class Agent:
         run = RunIdentity(boot=ulid(clock), host_boot=host_boot)
         self.outbox = Outbox(settings.outbox, data / "outbox", run, clock, self.server_time)
         self.reporter = OutboxReporter(self.outbox)
+        self.host_boot = host_boot
         self.devices = self._devices()
+        self.spool = None if self.devices is None else self._spool(self.devices, data / "print")
         self.description = Description(host_facts(), self.lease, self.devices)
         self.view = AgentView(self)
         self.uplink = self._uplink(data)
@@ -194,7 +198,7 @@ class Agent:
         self.token = LocalToken.create(data / "token")
         self.local_api = build_server(
             settings.local_api,
-            LocalParts(self.view, MetricsPage(self.view), verbs(self.lease), self.feed, self.token),
+            LocalParts(self.view, MetricsPage(self.view), self._commands(), self.feed, self.token),
         )
 
     async def run(self, *, notifier: SdNotifier | None = None, stop: asyncio.Event | None = None) -> None:
@@ -216,6 +220,8 @@ class Agent:
             ]
             if self.devices is not None:
                 parts.append(Supervised("devices", self.devices.run))
+            if self.spool is not None:
+                parts.append(Supervised("print-spool", self.spool.run))
             if notifier is not None:
                 notifier.ready()
             await serve(parts, notifier=notifier, stop=stop)
@@ -243,6 +249,23 @@ class Agent:
             kind, silent_after_s = place.profile.capability, place.place.silent_after_s
             news.expect(place.place.component, kind, silent_after_s=silent_after_s)
         return DeviceManager(fitted(places), PageNews(self.feed, news), self.clock, cap_s=chosen.retry_cap_s)
+
+    def _spool(self, devices: DeviceManager, directory: Path) -> PrintSpool:
+        from agent.local_api.verbs.printers import JobNews  # noqa: PLC0415 - a kiosk without devices needs none of it
+        from agent.printing.printers import desks  # noqa: PLC0415 - the same
+        from agent.printing.spool import PrintSpool, SpoolParts  # noqa: PLC0415 - the same
+
+        news = JobNews(self.feed, self.reporter)
+        return PrintSpool(SpoolParts(directory, self.clock, self.host_boot, news.changed, news.damaged), desks(devices))
+
+    def _commands(self) -> dict[str, Command]:
+        """What pages may ask for."""
+        commands: dict[str, Command] = {**verbs(self.lease)}
+        if self.devices is not None and self.spool is not None:
+            from agent.local_api.verbs import device_verbs  # noqa: PLC0415 - a kiosk without devices needs none of it
+
+            commands |= device_verbs(self.devices, self.spool)
+        return commands
 
     def _uplink(self, data: Path) -> Uplink:
         settings, clock = self.settings, self.clock

@@ -122,6 +122,10 @@ class DeviceManager:
         """What is known of every device."""
         return [device.seen for device in self._devices.values()]
 
+    def look(self, component: str) -> Seen:
+        """What is known of one device. Raises: KeyError."""
+        return self._devices[component].seen
+
     async def use(self, component: str, work: Callable[[Driver], Awaitable[T]]) -> T:
         """Let `work` use a device that is ready; when the device fails meanwhile the work is cancelled.
 

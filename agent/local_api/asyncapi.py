@@ -226,6 +226,8 @@ def _renamed(node: Any, better: Mapping[str, str]) -> Any:  # noqa: ANN401 - any
         if isinstance(node.get("$ref"), str):
             name = node["$ref"].rpartition("/")[2]
             renamed["$ref"] = TEMPLATE.format(model=better.get(name, name))
+        if isinstance(node.get("discriminator"), dict):  # AsyncAPI names the property and has no mapping
+            renamed["discriminator"] = node["discriminator"]["propertyName"]
         return renamed
     if isinstance(node, list):
         return [_renamed(value, better) for value in node]

@@ -11,6 +11,9 @@ from agent.local_api import asyncapi, device_news, feed, lease
 from agent.local_api.dialogue import Verb
 from agent.local_api.metrics import MetricsPage
 from agent.local_api.server import local_api
+from agent.local_api.verbs import device_verbs
+from agent.local_api.verbs.printers import EVENT as JOB_EVENT
+from agent.local_api.verbs.printers import JobDone
 from wire.envelope import ComponentName, Scalar, ShortText
 
 
@@ -39,13 +42,17 @@ class DeviceHappened(BaseModel):
     name: ShortText
 
 
-UNSOLICITED: Final[Mapping[str, type[BaseModel]]] = {feed.STATUS: StatusChanged, device_news.EVENT: DeviceHappened}
+UNSOLICITED: Final[Mapping[str, type[BaseModel]]] = {
+    feed.STATUS: StatusChanged,
+    device_news.EVENT: DeviceHappened,
+    JOB_EVENT: JobDone,
+}
 _NOBODY: Final[Any] = None  # stands for what commands work on; a description does not touch it
 
 
 def commands() -> dict[str, Verb]:
     """Every command there is, on no kiosk at all: to be described, not to be run."""
-    return {**lease.verbs(_NOBODY)}
+    return {**lease.verbs(_NOBODY), **device_verbs(_NOBODY, _NOBODY)}
 
 
 def openapi() -> dict[str, Any]:  # Any: a JSON document

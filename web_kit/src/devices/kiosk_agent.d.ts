@@ -14,6 +14,62 @@ export interface components {
          */
         Activity: "idle" | "in_session" | "paying" | "unknown";
         /**
+         * Align
+         * @description Where a text stands in its column.
+         * @enum {string}
+         */
+        Align: "left" | "center" | "right";
+        /**
+         * BankCardRead
+         * @description What of a bank card leaves the reader.
+         */
+        BankCardRead: {
+            /**
+             * Application
+             * @default
+             */
+            application?: string;
+            /** Component */
+            component: string;
+            /**
+             * Expires
+             * @description YYMM
+             */
+            expires: string;
+            /**
+             * Label
+             * @default
+             */
+            label?: string;
+            /** Masked Pan */
+            masked_pan: string;
+            /**
+             * Medium
+             * @default bank_card
+             * @constant
+             */
+            medium?: "bank_card";
+        };
+        /**
+         * BarcodePart
+         * @description A Code 128 barcode in the middle, ASCII only.
+         */
+        BarcodePart: {
+            /** Content */
+            content: string;
+            /**
+             * Height Dots
+             * @default 80
+             */
+            height_dots?: number;
+            /**
+             * Type
+             * @default barcode
+             * @constant
+             */
+            type?: "barcode";
+        };
+        /**
          * Cancelled
          * @description Payload of `Common.Cancel`; nothing means all.
          */
@@ -23,6 +79,73 @@ export interface components {
              * @default null
              */
             requestIds?: number[] | null;
+        };
+        /**
+         * Capability
+         * @description What a device is to the patient.
+         * @enum {string}
+         */
+        Capability: "card_reader" | "id_card_reader" | "qr_scanner" | "receipt_printer" | "report_printer" | "face_camera" | "paper_sensor" | "pin_pad" | "ups" | "host";
+        /**
+         * CardKind
+         * @description What a card may be to the hospital.
+         * @enum {string}
+         */
+        CardKind: "social" | "bank";
+        /**
+         * CardRead
+         * @description A card, whichever it was.
+         */
+        CardRead: {
+            /** Card */
+            card: components["schemas"]["SocialCardRead"] | components["schemas"]["BankCardRead"];
+        };
+        /**
+         * CodeKind
+         * @description What a code may be to the hospital.
+         * @enum {string}
+         */
+        CodeKind: "wechat_pay" | "alipay_pay" | "unionpay_pay" | "health_card" | "insurance_voucher" | "resident_id" | "hospital";
+        /**
+         * CodeRead
+         * @description A scanned code; with more than one kind a person has to be asked what it is.
+         */
+        CodeRead: {
+            /** Component */
+            component: string;
+            /**
+             * Fingerprint
+             * @description names the code in logs without telling it
+             */
+            fingerprint: string;
+            /** Kinds */
+            kinds: components["schemas"]["CodeKind"][];
+            /**
+             * Medium
+             * @default code
+             * @constant
+             */
+            medium?: "code";
+            /**
+             * Symbology
+             * @default null
+             */
+            symbology?: string | null;
+            /** Text */
+            text: string;
+        };
+        /**
+         * ColumnPart
+         * @description One column of a table; `cells` is its width in half-width characters, 0 takes what the others leave.
+         */
+        ColumnPart: {
+            /** @default left */
+            align?: components["schemas"]["Align"];
+            /**
+             * Cells
+             * @default 0
+             */
+            cells?: number;
         };
         /**
          * DeviceHappened
@@ -36,8 +159,542 @@ export interface components {
         } & {
             [key: string]: boolean | number | string | null;
         };
+        /**
+         * DeviceList
+         * @description The devices of this kiosk, in the order of its profile.
+         */
+        DeviceList: {
+            /** Devices */
+            devices: components["schemas"]["DeviceView"][];
+        };
+        /**
+         * DeviceRequest
+         * @description A command for one device.
+         */
+        DeviceRequest: {
+            /**
+             * Component
+             * @description needed where a kiosk has several of the kind
+             * @default null
+             */
+            component?: string | null;
+        };
+        /**
+         * DeviceView
+         * @description A device, who it says it is and how it is.
+         */
+        DeviceView: {
+            /** Component */
+            component: string;
+            /**
+             * Device
+             * @description online, deviceBusy, starting, hardwareError or noDevice, as CWA 17852 has it
+             */
+            device: string;
+            /** Faults */
+            faults: components["schemas"]["UpFault"][];
+            /**
+             * Firmware
+             * @default null
+             */
+            firmware?: string | null;
+            kind: components["schemas"]["Capability"];
+            /**
+             * Model
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Serial
+             * @default null
+             */
+            serial?: string | null;
+            /** Values */
+            values: {
+                [key: string]: boolean | number | string | null;
+            };
+        };
+        /**
+         * Document
+         * @description An identity document as it was read.
+         */
+        Document: {
+            /**
+             * Address
+             * @default
+             */
+            address?: string;
+            /**
+             * Born
+             * @default null
+             */
+            born?: string | null;
+            /** Component */
+            component: string;
+            /**
+             * Country
+             * @default
+             */
+            country?: string;
+            /**
+             * Is Long Term
+             * @default false
+             */
+            is_long_term?: boolean;
+            /**
+             * Issue Count
+             * @default
+             */
+            issue_count?: string;
+            /**
+             * Issuer
+             * @default
+             */
+            issuer?: string;
+            /**
+             * Latin Name
+             * @default
+             */
+            latin_name?: string;
+            /**
+             * Medium
+             * @default id_card
+             * @constant
+             */
+            medium?: "id_card";
+            /** Name */
+            name: string;
+            /**
+             * Nation
+             * @default
+             */
+            nation?: string;
+            /**
+             * Nation Code
+             * @default
+             */
+            nation_code?: string;
+            /**
+             * Newest Address
+             * @default
+             */
+            newest_address?: string;
+            /** Number */
+            number: string;
+            /**
+             * Number Is Valid
+             * @description whether the check digit fits
+             */
+            number_is_valid: boolean;
+            /**
+             * Older Number
+             * @default
+             */
+            older_number?: string;
+            /**
+             * Pass Number
+             * @default
+             */
+            pass_number?: string;
+            /**
+             * Photo
+             * @description base64, as the chip has it; only when it was asked for
+             * @default null
+             */
+            photo?: string | null;
+            sex: components["schemas"]["Sex"];
+            type: components["schemas"]["DocumentType"];
+            /**
+             * Valid From
+             * @default null
+             */
+            valid_from?: string | null;
+            /**
+             * Valid To
+             * @default null
+             */
+            valid_to?: string | null;
+        };
+        /**
+         * DocumentType
+         * @description The four documents that carry the same chip.
+         * @enum {string}
+         */
+        DocumentType: "resident" | "hk_macao_taiwan" | "foreigner_2017" | "foreigner_2023";
+        /**
+         * Empty
+         * @description Nothing more to say.
+         */
+        Empty: Record<string, never>;
+        /**
+         * EnterPin
+         * @description Let the patient type a PIN; `account` are the twelve digits of the card number the block is bound to.
+         */
+        EnterPin: {
+            /** Account */
+            account: string;
+            /**
+             * Component
+             * @description needed where a kiosk has several of the kind
+             * @default null
+             */
+            component?: string | null;
+            /**
+             * Max Digits
+             * @default 6
+             */
+            max_digits?: number;
+            /**
+             * Min Digits
+             * @default 4
+             */
+            min_digits?: number;
+        };
         /** @enum {string} */
         FaultCode: "battery_low" | "battery_worn" | "card_unreadable" | "certificate_expiring" | "clock_skew" | "component_silent" | "cover_open" | "cpu_busy" | "cutter_error" | "device_busy" | "device_error" | "disk_full" | "disk_low" | "disk_wearing" | "door_open" | "evidence_chain_broken" | "firmware_interrupted" | "head_hot" | "kiosk_cloned" | "kiosk_flooding" | "kiosk_offline" | "kiosk_unstable" | "media_not_taken" | "memory_low" | "no_picture" | "not_responding" | "on_battery" | "outbox_corrupt" | "outbox_dropping" | "output_full" | "paper_jam" | "paper_low" | "paper_out" | "print_unknown" | "protocol_error" | "reader_service_down" | "renewal_failing" | "retract_bin_full" | "revocation_not_enforced" | "sam_failed" | "session_taken_over" | "tampered" | "temperature_high" | "toner_empty" | "toner_low" | "unplugged" | "uplink_rejected" | "usb_storage" | "usb_unknown" | "wire_version_unsupported" | "wrong_device";
+        /**
+         * First
+         * @description The medium that came first.
+         */
+        First: {
+            /** First */
+            first: components["schemas"]["Document"] | components["schemas"]["SocialCardRead"] | components["schemas"]["BankCardRead"] | components["schemas"]["CodeRead"];
+        };
+        /**
+         * Holder
+         * @description Who a social-security card belongs to.
+         */
+        Holder: {
+            /**
+             * Area
+             * @default null
+             */
+            area?: string | null;
+            /**
+             * Birth Date
+             * @default null
+             */
+            birth_date?: string | null;
+            /** Id Number */
+            id_number: string;
+            /** Name */
+            name: string;
+            /**
+             * Sex
+             * @default null
+             */
+            sex?: string | null;
+        };
+        /**
+         * JobDone
+         * @description How a job ended.
+         */
+        JobDone: {
+            job: components["schemas"]["JobView"];
+        };
+        /**
+         * JobKind
+         * @description What is printed; it decides which printer may take it.
+         * @enum {string}
+         */
+        JobKind: "receipt" | "ticket" | "report";
+        /**
+         * Jobs
+         * @description The newest jobs first.
+         */
+        Jobs: {
+            /** Jobs */
+            jobs: components["schemas"]["JobView"][];
+        };
+        /**
+         * JobState
+         * @description Where a job is; it is written before what it says happens.
+         * @enum {string}
+         */
+        JobState: "queued" | "printing" | "printed" | "failed" | "unknown" | "cancelled";
+        /**
+         * JobView
+         * @description A print job as pages see it; nothing of its content.
+         */
+        JobView: {
+            /** Attempts */
+            attempts: number;
+            /** Can Reprint */
+            can_reprint: boolean;
+            /** Component */
+            component: string;
+            /**
+             * Copy No
+             * @description 0 for the first print; others carry the mark 补打
+             */
+            copy_no: number;
+            /**
+             * Ended At
+             * @default null
+             */
+            ended_at?: string | null;
+            /**
+             * Fault
+             * @default null
+             */
+            fault?: string | null;
+            /** Key */
+            key: string;
+            kind: components["schemas"]["JobKind"];
+            /**
+             * Made At
+             * Format: date-time
+             */
+            made_at: string;
+            /** No */
+            no: number;
+            /**
+             * Patient Key
+             * @description the text to show to the patient
+             * @default null
+             */
+            patient_key?: string | null;
+            /**
+             * Reprint Of
+             * @default null
+             */
+            reprint_of?: number | null;
+            state: components["schemas"]["JobState"];
+        };
+        /**
+         * LightMode
+         * @description How a guidance light shines.
+         * @enum {string}
+         */
+        LightMode: "off" | "on" | "blink";
+        /**
+         * ListJobs
+         * @description The newest jobs.
+         */
+        ListJobs: {
+            /**
+             * Limit
+             * @default 20
+             */
+            limit?: number;
+        };
+        /**
+         * Nothing
+         * @description A command without a payload.
+         */
+        Nothing: Record<string, never>;
+        /**
+         * OneJob
+         * @description A job that waits.
+         */
+        OneJob: {
+            /** No */
+            no: number;
+        };
+        /**
+         * PairPart
+         * @description A label on the left, a value on the right.
+         */
+        PairPart: {
+            /**
+             * Bold
+             * @default false
+             */
+            bold?: boolean;
+            /** Label */
+            label: string;
+            /**
+             * Type
+             * @default pair
+             * @constant
+             */
+            type?: "pair";
+            /** Value */
+            value: string;
+        };
+        /**
+         * PinBlock
+         * @description The encrypted block, told once.
+         */
+        PinBlock: {
+            /**
+             * Block
+             * @description hexadecimal
+             */
+            block: string;
+            /** Component */
+            component: string;
+            /** Key Name */
+            key_name: string;
+        };
+        /**
+         * Print
+         * @description Print a receipt or ticket (`receipt`), or a report (`pdf`); the same key again is the same job.
+         */
+        Print: {
+            /**
+             * Component
+             * @description needed where a kiosk has several of the kind
+             * @default null
+             */
+            component?: string | null;
+            /**
+             * Expires S
+             * @description how long it may wait for its printer
+             * @default 120
+             */
+            expires_s?: number;
+            /**
+             * Key
+             * @description names the job for ever
+             */
+            key: string;
+            kind: components["schemas"]["JobKind"];
+            /**
+             * Pdf
+             * @default null
+             */
+            pdf?: string | null;
+            /** @default null */
+            receipt?: components["schemas"]["Receipt"] | null;
+        };
+        /**
+         * QrCodePart
+         * @description A QR code in the middle.
+         */
+        QrCodePart: {
+            /** Content */
+            content: string;
+            /**
+             * Module Dots
+             * @default 6
+             */
+            module_dots?: number;
+            /**
+             * Type
+             * @default qr_code
+             * @constant
+             */
+            type?: "qr_code";
+        };
+        /**
+         * ReadCard
+         * @description Wait for one of these cards and read it.
+         */
+        ReadCard: {
+            /** Accept */
+            accept?: components["schemas"]["CardKind"][];
+            /**
+             * Component
+             * @description needed where a kiosk has several of the kind
+             * @default null
+             */
+            component?: string | null;
+        };
+        /**
+         * ReadCode
+         * @description Wait for a code; what the page expects decides what it may be.
+         */
+        ReadCode: {
+            /**
+             * Component
+             * @description needed where a kiosk has several of the kind
+             * @default null
+             */
+            component?: string | null;
+            /** Expect */
+            expect?: components["schemas"]["CodeKind"][];
+        };
+        /**
+         * ReadDocument
+         * @description Wait for an identity document and read it.
+         */
+        ReadDocument: {
+            /**
+             * Component
+             * @description needed where a kiosk has several of the kind
+             * @default null
+             */
+            component?: string | null;
+            /**
+             * Photo
+             * @default false
+             */
+            photo?: boolean;
+        };
+        /**
+         * ReaderTrouble
+         * @description A reader that takes no part any more (`is_over`), or that waits for the medium to be shown once more.
+         */
+        ReaderTrouble: {
+            /** Component */
+            component: string;
+            /** Errorcode */
+            errorCode: string;
+            /** Is Over */
+            is_over: boolean;
+        };
+        /**
+         * ReadFirst
+         * @description Arm several readers at once; the first medium wins and the others go dark.
+         */
+        ReadFirst: {
+            /** Cards */
+            cards?: components["schemas"]["CardKind"][];
+            /** Codes */
+            codes?: components["schemas"]["CodeKind"][];
+            /**
+             * Id Card
+             * @default true
+             */
+            id_card?: boolean;
+            /**
+             * Photo
+             * @default false
+             */
+            photo?: boolean;
+        };
+        /**
+         * Receipt
+         * @description What is on a receipt, from top to bottom.
+         */
+        Receipt: {
+            /** Elements */
+            elements: (components["schemas"]["TextPart"] | components["schemas"]["PairPart"] | components["schemas"]["TablePart"] | components["schemas"]["RulePart"] | components["schemas"]["SpacePart"] | components["schemas"]["QrCodePart"] | components["schemas"]["BarcodePart"])[];
+        };
+        /**
+         * Reprint
+         * @description Print a job that is over once more.
+         */
+        Reprint: {
+            /**
+             * Key
+             * @description names the job for ever
+             */
+            key: string;
+            /** No */
+            no: number;
+        };
+        /**
+         * Retracted
+         * @description What became of a ticket that was not taken.
+         */
+        Retracted: {
+            /** Is Empty */
+            is_empty: boolean;
+        };
+        /**
+         * RulePart
+         * @description A line across the paper.
+         */
+        RulePart: {
+            /**
+             * Type
+             * @default rule
+             * @constant
+             */
+            type?: "rule";
+        };
         /** _Nothing */
         SessionBeginRequest: Record<string, never>;
         /** _Held */
@@ -70,6 +727,90 @@ export interface components {
             lease?: string | null;
         };
         /**
+         * SetLight
+         * @description Light the way to a slot.
+         */
+        SetLight: {
+            /**
+             * Component
+             * @description needed where a kiosk has several of the kind
+             * @default null
+             */
+            component?: string | null;
+            mode: components["schemas"]["LightMode"];
+            /** Place */
+            place: string;
+        };
+        /**
+         * Settle
+         * @description What a person found out about a job whose outcome is unknown.
+         */
+        Settle: {
+            /** No */
+            no: number;
+            /** Was Seen */
+            was_seen: boolean;
+        };
+        /**
+         * Sex
+         * @description As GB/T 2261.1 has it.
+         * @enum {string}
+         */
+        Sex: "unknown" | "male" | "female" | "unspecified";
+        /**
+         * SocialCardRead
+         * @description A social-security card as it was read.
+         */
+        SocialCardRead: {
+            /** Card Number */
+            card_number: string;
+            /** Component */
+            component: string;
+            /** Expires On */
+            expires_on: string;
+            /** @default null */
+            holder?: components["schemas"]["Holder"] | null;
+            /** Identification */
+            identification: string;
+            /** Issued On */
+            issued_on: string;
+            /**
+             * Medium
+             * @default social_card
+             * @constant
+             */
+            medium?: "social_card";
+            /**
+             * Needs Pin
+             * @default false
+             */
+            needs_pin?: boolean;
+            /**
+             * Reset Information
+             * @default
+             */
+            reset_information?: string;
+            /** Version */
+            version: string;
+        };
+        /**
+         * SpacePart
+         * @description Empty lines.
+         */
+        SpacePart: {
+            /**
+             * Lines
+             * @default 1
+             */
+            lines?: number;
+            /**
+             * Type
+             * @default space
+             * @constant
+             */
+            type?: "space";
+        };
+        /**
          * StatusChanged
          * @description How a component is: everything on joining, afterwards what changed; null takes a value back.
          *
@@ -96,11 +837,97 @@ export interface components {
         } & {
             [key: string]: boolean | number | string | string[] | null;
         };
+        /**
+         * TablePart
+         * @description Rows below each other.
+         */
+        TablePart: {
+            /** Columns */
+            columns: components["schemas"]["ColumnPart"][];
+            /** Rows */
+            rows: string[][];
+            /**
+             * Type
+             * @default table
+             * @constant
+             */
+            type?: "table";
+        };
+        /**
+         * TextPart
+         * @description A paragraph; broken into lines where it does not fit.
+         */
+        TextPart: {
+            /** @default left */
+            align?: components["schemas"]["Align"];
+            /**
+             * Bold
+             * @default false
+             */
+            bold?: boolean;
+            /**
+             * Large
+             * @default false
+             */
+            large?: boolean;
+            /** Text */
+            text: string;
+            /**
+             * Type
+             * @default text
+             * @constant
+             */
+            type?: "text";
+        };
         Unsolicited: {
             "Common.DeviceEvent": components["schemas"]["DeviceHappened"];
             "Common.StatusChangedEvent": components["schemas"]["StatusChanged"];
+            "Printer.JobChangedEvent": components["schemas"]["JobDone"];
+        };
+        /**
+         * UpFault
+         * @description A condition that is up.
+         */
+        UpFault: {
+            /** Code */
+            code: string;
+            /**
+             * Detail
+             * @default
+             */
+            detail?: string;
+            /** Remedy En */
+            remedy_en: string;
+            /** Remedy Zh */
+            remedy_zh: string;
+            /** Severity */
+            severity: string;
+            /** Title En */
+            title_en: string;
+            /** Title Zh */
+            title_zh: string;
         };
         Verbs: {
+            "BarcodeReader.Read": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("codeSpent" | "componentNeeded" | "noMedium" | "noSuchComponent") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["ReadCode"];
+                result: components["schemas"]["CodeRead"];
+            };
+            "CardReader.Read": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("componentNeeded" | "noMedium" | "noSuchComponent") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["ReadCard"];
+                result: components["schemas"]["CardRead"];
+            };
             "Common.Cancel": {
                 events: Record<string, never>;
                 /** Failure */
@@ -110,6 +937,122 @@ export interface components {
                 };
                 request: components["schemas"]["Cancelled"];
                 result: Record<string, never>;
+            };
+            "Common.Status": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["Nothing"];
+                result: components["schemas"]["DeviceList"];
+            };
+            "IdCardReader.Read": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("componentNeeded" | "noMedium" | "noSuchComponent") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["ReadDocument"];
+                result: components["schemas"]["Document"];
+            };
+            "Keyboard.PinEntry": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("componentNeeded" | "noEntry" | "noSuchComponent") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["EnterPin"];
+                result: components["schemas"]["PinBlock"];
+            };
+            "Lights.SetLight": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("componentNeeded" | "noSuchComponent" | "noSuchLight") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["SetLight"];
+                result: components["schemas"]["Empty"];
+            };
+            "Media.ReadFirst": {
+                events: {
+                    "Media.ReaderTrouble": components["schemas"]["ReaderTrouble"];
+                };
+                /** Failure */
+                failure: {
+                    errorCode?: ("noMedium" | "noSuchComponent") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["ReadFirst"];
+                result: components["schemas"]["First"];
+            };
+            "Printer.CancelJob": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("journalDown" | "printRefused") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["OneJob"];
+                result: components["schemas"]["JobDone"];
+            };
+            "Printer.Jobs": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("journalDown" | "printRefused") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["ListJobs"];
+                result: components["schemas"]["Jobs"];
+            };
+            "Printer.Print": {
+                events: {
+                    "Printer.JobChanged": components["schemas"]["JobDone"];
+                };
+                /** Failure */
+                failure: {
+                    errorCode?: ("cancelled" | "componentNeeded" | "failed" | "journalDown" | "noSuchComponent" | "printRefused" | "unknown") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["Print"];
+                result: components["schemas"]["JobDone"];
+            };
+            "Printer.Reprint": {
+                events: {
+                    "Printer.JobChanged": components["schemas"]["JobDone"];
+                };
+                /** Failure */
+                failure: {
+                    errorCode?: ("cancelled" | "failed" | "journalDown" | "printRefused" | "unknown") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["Reprint"];
+                result: components["schemas"]["JobDone"];
+            };
+            "Printer.RetractMedia": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("componentNeeded" | "noSuchComponent") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["DeviceRequest"];
+                result: components["schemas"]["Retracted"];
+            };
+            "Printer.Settle": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("journalDown" | "printRefused") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["Settle"];
+                result: components["schemas"]["JobDone"];
             };
             "Session.Begin": {
                 events: Record<string, never>;
@@ -170,15 +1113,63 @@ export interface components {
     pathItems: never;
 }
 export type SchemaActivity = components['schemas']['Activity'];
+export type SchemaAlign = components['schemas']['Align'];
+export type SchemaBankCardRead = components['schemas']['BankCardRead'];
+export type SchemaBarcodePart = components['schemas']['BarcodePart'];
 export type SchemaCancelled = components['schemas']['Cancelled'];
+export type SchemaCapability = components['schemas']['Capability'];
+export type SchemaCardKind = components['schemas']['CardKind'];
+export type SchemaCardRead = components['schemas']['CardRead'];
+export type SchemaCodeKind = components['schemas']['CodeKind'];
+export type SchemaCodeRead = components['schemas']['CodeRead'];
+export type SchemaColumnPart = components['schemas']['ColumnPart'];
 export type SchemaDeviceHappened = components['schemas']['DeviceHappened'];
+export type SchemaDeviceList = components['schemas']['DeviceList'];
+export type SchemaDeviceRequest = components['schemas']['DeviceRequest'];
+export type SchemaDeviceView = components['schemas']['DeviceView'];
+export type SchemaDocument = components['schemas']['Document'];
+export type SchemaDocumentType = components['schemas']['DocumentType'];
+export type SchemaEmpty = components['schemas']['Empty'];
+export type SchemaEnterPin = components['schemas']['EnterPin'];
 export type SchemaFaultCode = components['schemas']['FaultCode'];
+export type SchemaFirst = components['schemas']['First'];
+export type SchemaHolder = components['schemas']['Holder'];
+export type SchemaJobDone = components['schemas']['JobDone'];
+export type SchemaJobKind = components['schemas']['JobKind'];
+export type SchemaJobs = components['schemas']['Jobs'];
+export type SchemaJobState = components['schemas']['JobState'];
+export type SchemaJobView = components['schemas']['JobView'];
+export type SchemaLightMode = components['schemas']['LightMode'];
+export type SchemaListJobs = components['schemas']['ListJobs'];
+export type SchemaNothing = components['schemas']['Nothing'];
+export type SchemaOneJob = components['schemas']['OneJob'];
+export type SchemaPairPart = components['schemas']['PairPart'];
+export type SchemaPinBlock = components['schemas']['PinBlock'];
+export type SchemaPrint = components['schemas']['Print'];
+export type SchemaQrCodePart = components['schemas']['QrCodePart'];
+export type SchemaReadCard = components['schemas']['ReadCard'];
+export type SchemaReadCode = components['schemas']['ReadCode'];
+export type SchemaReadDocument = components['schemas']['ReadDocument'];
+export type SchemaReaderTrouble = components['schemas']['ReaderTrouble'];
+export type SchemaReadFirst = components['schemas']['ReadFirst'];
+export type SchemaReceipt = components['schemas']['Receipt'];
+export type SchemaReprint = components['schemas']['Reprint'];
+export type SchemaRetracted = components['schemas']['Retracted'];
+export type SchemaRulePart = components['schemas']['RulePart'];
 export type SchemaSessionBeginRequest = components['schemas']['SessionBeginRequest'];
 export type SchemaSessionEndRequest = components['schemas']['SessionEndRequest'];
 export type SchemaSessionPayRequest = components['schemas']['SessionPayRequest'];
 export type SchemaSessionState = components['schemas']['SessionState'];
+export type SchemaSetLight = components['schemas']['SetLight'];
+export type SchemaSettle = components['schemas']['Settle'];
+export type SchemaSex = components['schemas']['Sex'];
+export type SchemaSocialCardRead = components['schemas']['SocialCardRead'];
+export type SchemaSpacePart = components['schemas']['SpacePart'];
 export type SchemaStatusChanged = components['schemas']['StatusChanged'];
+export type SchemaTablePart = components['schemas']['TablePart'];
+export type SchemaTextPart = components['schemas']['TextPart'];
 export type SchemaUnsolicited = components['schemas']['Unsolicited'];
+export type SchemaUpFault = components['schemas']['UpFault'];
 export type SchemaVerbs = components['schemas']['Verbs'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
