@@ -5,6 +5,7 @@ One page holds it at a time. It ends with its page, when it is not renewed, and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +37,8 @@ class SessionLease:
 
     def __init__(self, clock: Clock) -> None:
         """Nobody does."""
+        self.barred: Callable[[], bool] = lambda: False
+        """Whether no session may begin: an engineer is at work."""
         self._clock = clock
         self._lease: _Lease | None = None
 
@@ -50,8 +53,10 @@ class SessionLease:
         """Take the lease.
 
         Raises:
-            Refusal: another page serves a patient.
+            Refusal: another page serves a patient, or an engineer is at work.
         """
+        if self.barred():
+            raise Refusal("maintenance", "an engineer is at work")
         if self._current() is not None:
             raise Refusal("sessionActive", "another page serves a patient")
         now_s = self._clock.monotonic()
@@ -137,7 +142,7 @@ def verbs(lease: SessionLease) -> dict[str, Verb]:
     async def state(_request: _Nothing, _progress: Progress) -> Json:
         return _json(lease.state())
 
-    mine, taken = ("noSession",), ("sessionActive",)
+    mine, taken = ("noSession",), ("sessionActive", "maintenance")
     return {
         "Session.Begin": Verb(
             _Nothing, begin, summary="开始一次会话 · Take the lease", result=SessionState, refusals=taken

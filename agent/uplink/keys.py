@@ -88,6 +88,25 @@ def inspect(key_file: Path, certificate: bytes, authority: bytes) -> dict[str, A
     }
 
 
+def sign(key_file: Path, certificate_file: Path, text: str) -> dict[str, Any]:
+    """ECDSA with SHA-256 over the text's UTF-8, DER in base64, and which certificate it is checked with.
+
+    Raises:
+        ValueError: not PEM.
+        OSError: a file cannot be read.
+    """
+    from cryptography import x509  # noqa: PLC0415 - the point of this program
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - as above
+
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("not a key of an elliptic curve")  # noqa: TRY004 - the file's content is wrong
+    certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+    signature = key.sign(text.encode(), ec.ECDSA(hashes.SHA256()))
+    return {"signature": base64.b64encode(signature).decode(), "certificate": f"{certificate.serial_number:x}"}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one task and print its answer."""
     parser = argparse.ArgumentParser(prog="python -m agent.uplink.keys", description="密钥工具 (keys of the kiosk)")
@@ -97,10 +116,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     new.add_argument("--name", required=True, help="通用名 (common name)")
     look = tasks.add_parser("inspect", help="检查证书, 从标准输入读 JSON (certificate and CA as JSON on stdin)")
     look.add_argument("--key", type=Path, required=True, help="私钥文件 (key file)")
+    note = tasks.add_parser("sign", help="签名标准输入的文本 (sign the text on stdin)")
+    note.add_argument("--key", type=Path, required=True, help="私钥文件 (key file)")
+    note.add_argument("--certificate", type=Path, required=True, help="证书文件 (certificate file)")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.task == "new":
             answer = make_key(chosen.key, chosen.name)
+        elif chosen.task == "sign":
+            answer = sign(chosen.key, chosen.certificate, sys.stdin.read())
         else:
             document = json.load(sys.stdin)
             answer = inspect(chosen.key, document["certificate"].encode(), document["ca"].encode())

@@ -1,0 +1,266 @@
+"""The commands of the maintenance page; only the page that opened maintenance knows the pass."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.local_api.dialogue import Progress, Refusal, Verb
+from agent.maintenance.access import DIGITS
+from agent.maintenance.selftest import TESTS, Outcome
+from agent.maintenance.service import STATUS, Devices, Maintenance, MaintenanceRefused, Say, has_paper
+from agent.maintenance.visit import PaperChange, Result
+from agent.maintenance.wizard import Event, Step, choices
+from wire.envelope import ComponentName, Scalar, ShortText
+from wire.faults import Fault
+from wire.profile import Capability
+
+TEST_LIMIT_S: Final = 240.0
+SAY: Final = "Maintenance.StepEvent"
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class LookMaintenance(_Request):
+    """Whether an engineer is at work."""
+
+
+class OpenMaintenance(_Request):
+    """Let an engineer in with the code of `kiosk-agent maintenance code`."""
+
+    code: Annotated[str, Field(pattern=rf"^\d{{{DIGITS}}}$", repr=False)]
+    engineer: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class InMaintenance(_Request):
+    """A command of the page that opened maintenance."""
+
+    pass_word: Annotated[str, Field(max_length=64, repr=False)]
+
+
+class TestDevice(InMaintenance):
+    """Try one thing on one device."""
+
+    component: ComponentName
+    test: ShortText
+
+
+class ConfirmResult(InMaintenance):
+    """What the engineer saw of a test that asked."""
+
+    no: int = Field(ge=1)
+    is_good: bool
+
+
+class BeginPaper(InMaintenance):
+    """Change the paper of this printer."""
+
+    component: ComponentName
+
+
+class MovePaper(InMaintenance):
+    """What the engineer did at the step that was shown."""
+
+    event: Event
+
+
+class MaintenanceState(BaseModel):
+    """Whether an engineer is at work."""
+
+    is_open: bool
+
+
+class DeviceTests(BaseModel):
+    """A device and what can be tried on it."""
+
+    component: ComponentName
+    kind: Capability
+    model: str | None = None
+    tests: list[str]
+    has_paper: bool
+
+
+class MaintenanceOpened(BaseModel):
+    """The engineer is in."""
+
+    pass_word: str = Field(repr=False)
+    visit: str
+    engineer: str
+    devices: list[DeviceTests]
+
+
+class ResultView(BaseModel):
+    """One test and how it ended; `asked` wants to know what the engineer saw."""
+
+    no: int
+    component: ComponentName
+    test: str
+    at: datetime
+    took_s: float
+    outcome: Outcome
+    fault: Fault | None = None
+    why: str | None = None
+    values: dict[str, Scalar]
+
+
+class PaperView(BaseModel):
+    """How far a change of paper is."""
+
+    component: ComponentName
+    step: Step
+    choices: list[Event]
+    is_met: bool | None = Field(default=None, description="whether the printer sees it; none: it cannot tell")
+    why: str | None = None
+
+
+class MaintenanceClosed(BaseModel):
+    """What was sent to the fleet."""
+
+    results: int
+    passed: int
+    failed: int
+    digest: str
+    is_signed: bool
+
+
+class SayStep(BaseModel):
+    """What the engineer is to do now, by the key of its text."""
+
+    say: str
+
+
+class _Desk:
+    """The page's side of maintenance."""
+
+    def __init__(self, maintenance: Maintenance, devices: Devices) -> None:
+        self._maintenance = maintenance
+        self._devices = devices
+
+    async def state(self, _request: LookMaintenance, _progress: Progress) -> MaintenanceState:
+        return MaintenanceState(is_open=self._maintenance.is_open)
+
+    async def open(self, request: OpenMaintenance, _progress: Progress) -> MaintenanceOpened:
+        visit = await self._maintenance.open(request.code, request.engineer)
+        devices = [
+            DeviceTests(
+                component=seen.component,
+                kind=seen.capability,
+                model=seen.facts.model,
+                tests=[STATUS, *(test.name for test in TESTS.get(seen.capability, ()))],
+                has_paper=has_paper(seen.capability),
+            )
+            for seen in self._devices.seen()
+        ]
+        return MaintenanceOpened(
+            pass_word=visit.pass_word, visit=visit.number, engineer=visit.engineer, devices=devices
+        )
+
+    async def close(self, request: InMaintenance, _progress: Progress) -> MaintenanceClosed:
+        closing = await self._maintenance.close(request.pass_word)
+        return MaintenanceClosed(
+            results=closing.results,
+            passed=closing.passed,
+            failed=closing.failed,
+            digest=closing.digest,
+            is_signed=closing.is_signed,
+        )
+
+    async def test(self, request: TestDevice, progress: Progress) -> ResultView:
+        return _result(await self._maintenance.test(request.pass_word, request.component, request.test, _say(progress)))
+
+    async def confirm(self, request: ConfirmResult, _progress: Progress) -> ResultView:
+        return _result(await self._maintenance.confirm(request.pass_word, request.no, is_good=request.is_good))
+
+    async def begin_paper(self, request: BeginPaper, _progress: Progress) -> PaperView:
+        return _paper(self._maintenance.begin_paper(request.pass_word, request.component))
+
+    async def paper(self, request: InMaintenance, _progress: Progress) -> PaperView:
+        return _paper(self._maintenance.paper(request.pass_word))
+
+    async def move_paper(self, request: MovePaper, progress: Progress) -> PaperView:
+        return _paper(await self._maintenance.move_paper(request.pass_word, request.event, _say(progress)))
+
+
+def verbs(maintenance: Maintenance, devices: Devices) -> dict[str, Verb]:
+    """The commands of `Maintenance.*`."""
+    desk, said = _Desk(maintenance, devices), {SAY: SayStep}
+    mine = ("notOpen", "busy")
+    paper = (*mine, "noSuchComponent", "noPaper", "noPaperChange", "notNow")
+    return {
+        "Maintenance.State": Verb(
+            LookMaintenance, desk.state, 5.0, "是否维护中 · Whether an engineer is at work", MaintenanceState
+        ),
+        "Maintenance.Open": Verb(
+            OpenMaintenance, _told(desk.open), 10.0, "凭一次性维护码进入 · Let an engineer in", MaintenanceOpened,
+            refusals=("sessionActive", "maintenanceOpen", "wrongCode"),
+        ),
+        "Maintenance.Close": Verb(
+            InMaintenance, _told(desk.close), 60.0, "结束维护, 签名并上报 · Sign and send what was found",
+            MaintenanceClosed, refusals=mine,
+        ),
+        "Maintenance.Test": Verb(
+            TestDevice, _told(desk.test), TEST_LIMIT_S, "测试设备 · Try one thing on one device", ResultView, said,
+            (*mine, "noSuchComponent", "noSuchTest"),
+        ),
+        "Maintenance.Confirm": Verb(
+            ConfirmResult, _told(desk.confirm), 30.0, "人工确认结果 · What the engineer saw", ResultView,
+            refusals=(*mine, "noSuchResult"),
+        ),
+        "Maintenance.BeginPaper": Verb(
+            BeginPaper, _told(desk.begin_paper), 10.0, "开始换纸 · Change the paper of a printer", PaperView,
+            refusals=paper,
+        ),
+        "Maintenance.Paper": Verb(
+            InMaintenance, _told(desk.paper), 10.0, "换纸进度 · How far it is", PaperView, refusals=paper
+        ),
+        "Maintenance.MovePaper": Verb(
+            MovePaper, _told(desk.move_paper), TEST_LIMIT_S, "换纸下一步 · What the engineer did", PaperView,
+            said, paper,
+        ),
+    }  # fmt: skip
+
+
+def _told(work: Callable[[Any, Progress], Awaitable[BaseModel]]) -> Callable[[Any, Progress], Awaitable[BaseModel]]:
+    """With what maintenance refuses as a refusal of the command."""
+
+    async def answer(request: Any, progress: Progress) -> BaseModel:  # noqa: ANN401 - the request of `work`
+        try:
+            return await work(request, progress)
+        except MaintenanceRefused as refused:
+            raise Refusal(refused.code) from None
+
+    return answer
+
+
+def _say(progress: Progress) -> Say:
+    return lambda key: progress.event(SAY, {"say": key})
+
+
+def _result(result: Result) -> ResultView:
+    finding = result.finding
+    return ResultView(
+        no=result.no,
+        component=result.component,
+        test=result.test,
+        at=result.at,
+        took_s=result.took_s,
+        outcome=finding.outcome,
+        fault=finding.fault,
+        why=finding.why or None,
+        values=dict(finding.values),
+    )
+
+
+def _paper(change: PaperChange) -> PaperView:
+    return PaperView(
+        component=change.component,
+        step=change.step,
+        choices=choices(change.step),
+        is_met=change.is_met,
+        why=change.why or None,
+    )

@@ -1,0 +1,1 @@
+"""What an engineer does at the kiosk: tests every device, changes paper, and leaves signed results behind."""
