@@ -39,6 +39,7 @@ from wire.presence import Activity, Component, HostFacts
 if TYPE_CHECKING:
     from agent.devices.manager import DeviceManager, Seen
     from agent.local_api.dialogue import Command
+    from agent.maintenance.service import Maintenance
     from agent.printing.spool import PrintSpool
 
 PRIVATE = 0o700
@@ -92,6 +93,11 @@ class AgentView:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
+
+    def kiosk(self) -> str:
+        """How this kiosk is called: its id once it has one, the serial number on its plate before."""
+        identity = self._agent.uplink.identity
+        return (self._agent.settings.serial or "") if identity is None else identity.kid
 
     def state(self) -> AgentState:
         """See `StateSource`."""
@@ -186,6 +192,7 @@ class Agent:
         self.description = Description(host_facts(), self.lease, self.devices)
         self.view = AgentView(self)
         self.uplink = self._uplink(data)
+        self.maintenance = None if self.devices is None else self._maintenance(self.devices, data)
         sampling = settings.sampling
         self.health = HealthMonitor(
             HostSampler(sampling.disk_path or data, clock).sample,
@@ -222,6 +229,8 @@ class Agent:
                 parts.append(Supervised("devices", self.devices.run))
             if self.spool is not None:
                 parts.append(Supervised("print-spool", self.spool.run))
+            if self.maintenance is not None:
+                parts.append(Supervised("maintenance", self.maintenance.run))
             if notifier is not None:
                 notifier.ready()
             await serve(parts, notifier=notifier, stop=stop)
@@ -265,7 +274,31 @@ class Agent:
             from agent.local_api.verbs import device_verbs  # noqa: PLC0415 - a kiosk without devices needs none of it
 
             commands |= device_verbs(self.devices, self.spool)
+        if self.devices is not None and self.maintenance is not None:
+            from agent.local_api import maintenance  # noqa: PLC0415 - the same
+
+            commands |= maintenance.verbs(self.maintenance, self.devices)
         return commands
+
+    def _maintenance(self, devices: DeviceManager, data: Path) -> Maintenance:
+        from agent.maintenance.access import FILE, CodeFile  # noqa: PLC0415 - a kiosk without devices needs none of it
+        from agent.maintenance.service import Maintenance, Surroundings  # noqa: PLC0415 - the same
+        from agent.uplink.signing import KioskSigner  # noqa: PLC0415 - the same
+
+        made = Maintenance(
+            Surroundings(
+                devices=devices,
+                codes=CodeFile(data / FILE, self.host_boot),
+                activity=self.lease.activity,
+                reporter=self.reporter,
+                signer=KioskSigner(lambda: self.uplink.identity),
+                clock=self.clock,
+                kiosk=self.view.kiosk,
+                told=lambda: self.feed.status("maintenance", {"kind": "maintenance", "is_open": made.is_open}),
+            )
+        )
+        self.lease.barred = lambda: made.is_open
+        return made
 
     def _uplink(self, data: Path) -> Uplink:
         settings, clock = self.settings, self.clock

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from agent.local_api import asyncapi, device_news, feed, lease
+from agent.local_api import asyncapi, device_news, feed, lease, maintenance
 from agent.local_api.dialogue import Verb
 from agent.local_api.metrics import MetricsPage
 from agent.local_api.server import local_api
@@ -52,7 +52,8 @@ _NOBODY: Final[Any] = None  # stands for what commands work on; a description do
 
 def commands() -> dict[str, Verb]:
     """Every command there is, on no kiosk at all: to be described, not to be run."""
-    return {**lease.verbs(_NOBODY), **device_verbs(_NOBODY, _NOBODY)}
+    found = {**lease.verbs(_NOBODY), **device_verbs(_NOBODY, _NOBODY)}
+    return {**found, **maintenance.verbs(_NOBODY, _NOBODY)}
 
 
 def openapi() -> dict[str, Any]:  # Any: a JSON document

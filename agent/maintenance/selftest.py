@@ -5,7 +5,7 @@ A finding holds nothing of a card, a document or a code: whether one was read, o
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -29,6 +29,7 @@ from wire.profile import Capability
 
 WAIT_S: Final = 20.0
 """How long a card or code is waited for."""
+LIGHTS: Final = "lights"
 _NO_ACCOUNT: Final = "0" * 12
 """No card's: the block a test makes is worth nothing, and is overwritten at once."""
 
@@ -60,8 +61,6 @@ class Trial:
     kiosk: str
     at: datetime
     number: str
-    places: Sequence[str] = ()
-    """The lights of a board."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +132,20 @@ async def _see_inputs(driver: Driver, _trial: Trial) -> Finding:
 
 async def _light(driver: Driver, trial: Trial) -> Finding:
     """All lights on; they go out with the answer, at the next guidance, or when the driver stops."""
-    if not trial.places:
+    board = cast("PaperSensor", driver)
+    if not board.places:
         return Finding(Outcome.FAILED, why="no_lights")
-    for place in trial.places:
-        await cast("PaperSensor", driver).set_light(place, LightMode.BLINK)
+    for place in board.places:
+        await board.set_light(place, LightMode.BLINK)
     trial.say("look_at_lights")
-    return Finding(Outcome.ASKED, values={"lights": len(trial.places)})
+    return Finding(Outcome.ASKED, values={"lights": len(board.places)})
 
 
-async def lights_out(driver: Driver, places: Sequence[str]) -> None:
-    """What `_light` lit. Raises: DeviceFault, LinkError."""
-    for place in places:
-        await cast("PaperSensor", driver).set_light(place, LightMode.OFF)
+async def lights_out(driver: Driver) -> None:
+    """Put out what `_light` lit. Raises: DeviceFault, LinkError."""
+    board = cast("PaperSensor", driver)
+    for place in board.places:
+        await board.set_light(place, LightMode.OFF)
 
 
 async def _type_keys(driver: Driver, trial: Trial) -> Finding:
@@ -177,7 +178,7 @@ TESTS: Final[Mapping[Capability, tuple[SelfTest, ...]]] = MappingProxyType(
         _C.QR_SCANNER: (SelfTest("scan", _scan),),
         _C.RECEIPT_PRINTER: (SelfTest("print_receipt", _print_receipt, limit_s=90.0),),
         _C.REPORT_PRINTER: (SelfTest("print_page", _print_page, limit_s=180.0),),
-        _C.PAPER_SENSOR: (SelfTest("inputs", _see_inputs), SelfTest("lights", _light)),
+        _C.PAPER_SENSOR: (SelfTest("inputs", _see_inputs), SelfTest(LIGHTS, _light)),
         _C.PIN_PAD: (SelfTest("keys", _type_keys, limit_s=WAIT_S + 15.0),),
         _C.UPS: (SelfTest("power", _see_power),),
     }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from agent.devices.machine import DeviceState
@@ -14,7 +14,7 @@ from agent.devices.types import Driver
 from agent.errors import AgentError, DeviceFault, IdentityError
 from agent.links.base import LinkError
 from agent.maintenance.access import CodeFile, CodeRefused
-from agent.maintenance.selftest import PRINTS, Finding, Outcome, SelfTest, Trial, find, lights_out
+from agent.maintenance.selftest import LIGHTS, PRINTS, Finding, Outcome, SelfTest, Trial, find, lights_out
 from agent.maintenance.visit import IDLE_S, PaperChange, Result, Visit, digest
 from agent.maintenance.wizard import OVER, Event, Step, advance, choices, is_met, judged
 from agent.reporter import Reporter
@@ -79,8 +79,6 @@ class Surroundings:
     signer: Signer
     clock: Clock
     kiosk: Callable[[], str]
-    lights: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """The lights of each board."""
     told: Callable[[], None] = lambda: None
     """Hears when maintenance begins or is over."""
     check_s: float = 8.0
@@ -230,10 +228,9 @@ class Maintenance:
         result = visit.settle(no, is_good=is_good)
         if result is None:
             raise MaintenanceRefused("noSuchResult")
-        places = self._around.lights.get(result.component, ())
-        if places and result.test == "lights":
+        if result.test == LIGHTS:
             with suppress(DeviceFault, LinkError):
-                await self._around.devices.use(result.component, lambda driver: lights_out(driver, places))
+                await self._around.devices.use(result.component, lights_out)
         await self._record(visit, result)
         return result
 
@@ -243,8 +240,7 @@ class Maintenance:
         if test is None:
             finding = status_of(seen)
         else:
-            places = around.lights.get(seen.component, ())
-            finding = await self._run(seen, test, Trial(say, around.kiosk(), at, ulid(around.clock), places))
+            finding = await self._run(seen, test, Trial(say, around.kiosk(), at, ulid(around.clock)))
         took_s = round(around.clock.monotonic() - began_s, 2)
         name = STATUS if test is None else test.name
         result = visit.add(Result(visit.next_no, seen.component, name, at, took_s, finding))

@@ -168,7 +168,6 @@ def make_bench(folder: Path) -> Bench:
         signer=signer,
         clock=clock,
         kiosk=lambda: "zzj-021",
-        lights={"io_board": ("id_reader", "receipt_printer")},
         told=lambda: made.told.append(made.maintenance.is_open),
         check_s=0.0,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -72,6 +72,11 @@ class ModbusPaperSensor:
     def levels(self) -> Mapping[InputRole, bool | None]:
         """See `PaperSensor`."""
         return self._debouncer.levels
+
+    @property
+    def places(self) -> Sequence[str]:
+        """See `PaperSensor`."""
+        return tuple(self._lights)
 
     async def start(self) -> DeviceFacts:
         """See `Driver`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -32,6 +32,10 @@ class PaperSensor(Protocol):
     @property
     def levels(self) -> Mapping[InputRole, bool | None]:
         """What every wired input says, debounced; None is not known."""
+
+    @property
+    def places(self) -> Sequence[str]:
+        """Where it has lights."""
 
     async def set_light(self, place: str, mode: LightMode) -> None:
         """Light the way to a slot.

@@ -315,7 +315,9 @@ async def test_lights_shine_until_they_were_seen(bench: Bench) -> None:
     async def set_light(place: str, mode: str) -> None:
         lights[place] = str(mode)
 
-    bench.devices.put("io_board", C.PAPER_SENSOR, SimpleNamespace(set_light=set_light))
+    bench.devices.put(
+        "io_board", C.PAPER_SENSOR, SimpleNamespace(set_light=set_light, places=("id_reader", "receipt_printer"))
+    )
     pass_word = await bench.enter()
     asked = await bench.maintenance.test(pass_word, "io_board", "lights", bench.said.append)
     assert lights == {"id_reader": "blink", "receipt_printer": "blink"}
