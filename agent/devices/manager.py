@@ -70,6 +70,16 @@ class Sink(Protocol):
         """A device gave a sign of life, or it is known why it does not."""
 
 
+class Watch(Protocol):
+    """Sees every change at once, in the middle of it: it must be quick and must not raise."""
+
+    def moved(self, before: Seen, after: Seen) -> None:
+        """A device is another way."""
+
+    def failed(self, component: str, fault: Fault, detail: str) -> None:
+        """Work with a device ended with a fault; the device itself may go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """One device and how to make its link and its driver."""
@@ -81,8 +91,8 @@ class Fitted:
     model: str = ""
 
 
-def fitted(places: Sequence[Place]) -> list[Fitted]:
-    """Load the drivers that the places need.
+def fitted(places: Sequence[Place], wrapped: Callable[[Place, MakeLink], MakeLink] | None = None) -> list[Fitted]:
+    """Load the drivers that the places need; `wrapped` may put something between a device and its link.
 
     Raises:
         ProfileError: a dialect or a link that nothing speaks, or a port that is missing.
@@ -91,7 +101,7 @@ def fitted(places: Sequence[Place]) -> list[Fitted]:
         Fitted(
             place.place.component,
             place.profile.capability,
-            link_of(place.profile, place.port),
+            _link(place, wrapped),
             driver_of(place.profile),
             f"{place.profile.vendor} {place.profile.model}",
         )
@@ -99,13 +109,27 @@ def fitted(places: Sequence[Place]) -> list[Fitted]:
     ]
 
 
+def _link(place: Place, wrapped: Callable[[Place, MakeLink], MakeLink] | None) -> MakeLink:
+    made = link_of(place.profile, place.port)
+    return made if wrapped is None else wrapped(place, made)
+
+
 class DeviceManager:
     """All devices of a kiosk."""
 
     name = "devices"
 
-    def __init__(self, devices: Sequence[Fitted], sink: Sink, clock: Clock, *, cap_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        devices: Sequence[Fitted],
+        sink: Sink,
+        clock: Clock,
+        *,
+        cap_s: float = 30.0,
+        watch: Watch | None = None,
+    ) -> None:
         self._sink = sink
+        self.watch = watch
         self._news = asyncio.Event()
         self._changed: dict[str, Seen] = {}
         self._events: deque[tuple[str, str, Mapping[str, Scalar]]] = deque(maxlen=EVENTS_MAX)  # the oldest go
@@ -243,8 +267,10 @@ class _Device:
 
     def _set(self, seen: Seen) -> None:
         if seen != self.seen:
-            self.seen = seen
+            before, self.seen = self.seen, seen
             self._manager.note(seen)
+            if self._manager.watch is not None:
+                self._manager.watch.moved(before, seen)
 
     # --- its use -----------------------------------------------------------------------------------------
 
@@ -270,6 +296,8 @@ class _Device:
             raise DeviceFault(self.seen.fault or Fault.UNPLUGGED, "it failed under the work")
         result = job.result()
         if isinstance(result, _Failure):
+            if self._manager.watch is not None and isinstance(result.error, DeviceFault):
+                self._manager.watch.failed(self._device.component, result.error.fault, result.error.detail)
             raise result.error
         return result
 
