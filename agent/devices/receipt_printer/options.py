@@ -62,7 +62,7 @@ class Options(BaseModel):
     mechanical_means: Fault = Fault.DEVICE_ERROR
     chunk_bytes: Annotated[int, Field(ge=16, le=16_384)] = 1_024
     answer_s: Annotated[float, Field(gt=0, le=10)] = 1.0
-    poll_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    poll_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     present_steps: Annotated[int, Field(ge=1, le=255)] = 128
     take_s: Annotated[float, Field(gt=0, le=600)] = 30.0
     retract_s: Annotated[float, Field(gt=0, le=60)] = 5.0

@@ -120,14 +120,15 @@ class Others:
             return PinBlock(component=component, block=block.hex(), key_name=entry.block.key_name)
 
     async def _light(self, request: SetLight, _progress: Progress) -> Empty:
-        async def work(driver: Driver) -> None:
-            await cast("PaperSensor", driver).set_light(request.place, request.mode)
+        async def work(driver: Driver) -> bool:
+            try:
+                await cast("PaperSensor", driver).set_light(request.place, request.mode)
+            except KeyError:
+                return False
+            return True
 
-        component = self._bench.find(Capability.PAPER_SENSOR, request.component)
-        try:
-            await self._bench.use(component, work)
-        except KeyError:
-            raise Refusal("noSuchLight", "the board has no light at this place") from None
+        if not await self._bench.use(self._bench.find(Capability.PAPER_SENSOR, request.component), work):
+            raise Refusal("noSuchLight", "the board has no light at this place")
         return Empty()
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Self, cast
 
-from pydantic import AwareDatetime, Base64Bytes, BaseModel, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from agent.devices.receipt_printer.types import ReceiptPrinter
 from agent.devices.types import Driver
@@ -32,6 +33,7 @@ _PRINTER_OF: Final = {
     JobKind.TICKET: Capability.RECEIPT_PRINTER,
     JobKind.REPORT: Capability.REPORT_PRINTER,
 }
+Pdf = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$", description="base64")]
 Key = Annotated[str, Field(min_length=1, max_length=KEY_LIMIT, description="names the job for ever")]
 
 
@@ -71,7 +73,7 @@ class Print(DeviceRequest):
     key: Key
     kind: JobKind
     receipt: Receipt | None = None
-    pdf: Base64Bytes | None = Field(default=None, repr=False)
+    pdf: Pdf | None = Field(default=None, repr=False)
     expires_s: float = Field(default=EXPIRES_S, gt=0.0, le=LIMIT_S, description="how long it may wait for its printer")
 
     @model_validator(mode="after")
@@ -128,7 +130,7 @@ class Printers:
         return {
             "Printer.Print": Verb(
                 Print, self._print, LIMIT_S, "打印凭条、小票或报告 · Print, and wait for the outcome", JobDone,
-                {"Printer.JobChanged": JobDone}, (*refused, *over, "noSuchComponent", "componentNeeded"),
+                {"Printer.JobChanged": JobDone}, (*refused, *over, "noSuchComponent", "componentNeeded", "notBase64"),
             ),
             "Printer.Reprint": Verb(
                 Reprint, self._reprint, LIMIT_S, "补打 · Print a job once more, marked 补打", JobDone,
@@ -150,9 +152,7 @@ class Printers:
 
     async def _print(self, request: Print, progress: Progress) -> JobDone:
         component = self._bench.find(_PRINTER_OF[request.kind], request.component)
-        content = request.pdf if request.receipt is None else request.receipt.content()
-        assert content is not None  # noqa: S101 - the request's own check
-        draft = Draft(request.key, component, request.kind, content, request.expires_s)
+        draft = Draft(request.key, component, request.kind, _content(request), request.expires_s)
         try:
             job = await self._spool.submit(draft)
             return await self._followed(job, progress)
@@ -251,6 +251,15 @@ def view(job: Job) -> JobView:
         made_at=_moment(job.made_at_ms),
         ended_at=None if job.ended_at_ms is None else _moment(job.ended_at_ms),
     )
+
+
+def _content(request: Print) -> bytes:
+    if request.receipt is not None:
+        return request.receipt.content()
+    try:
+        return b64decode(request.pdf or "", validate=True)
+    except ValueError:
+        raise Refusal("notBase64", completion=CompletionCode.INVALID_DATA) from None
 
 
 def _json(job: Job) -> Json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from agent.local_api.feed import STATUS, Feed
 from agent.local_api.lease import SessionLease, verbs
 from kit.clock import SystemClock
 from kit.web import HttpServer
+from support.device_page import Page
 from support.waiting import wait_for
 from support.web import Serve, serve
 
@@ -42,29 +42,6 @@ class Desk:
         options = {"protocols": protocols, "origin": url, **options}
         async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}{PATH}", **options) as socket:
             yield Page(socket)
-
-
-class Page:
-    """The browser's side."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
-        self.last_id = 0
-
-    async def ask(self, name: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Send a command and wait for its completion."""
-        self.last_id += 1
-        header = {"name": name, "requestId": self.last_id, "type": "command"}
-        await self.socket.send_str(json.dumps({"header": header, "payload": payload or {}}))
-        while True:
-            said: dict[str, Any] = await self.socket.receive_json()
-            if said["header"]["type"] == "completion" and said["header"]["requestId"] == self.last_id:
-                return said
-
-    async def hear(self) -> dict[str, Any]:
-        """The next message."""
-        said: dict[str, Any] = await self.socket.receive_json()
-        return said
 
 
 @pytest.fixture

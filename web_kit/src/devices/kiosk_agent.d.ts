@@ -70,6 +70,16 @@ export interface components {
             type?: "barcode";
         };
         /**
+         * BeginPaper
+         * @description Change the paper of this printer.
+         */
+        BeginPaper: {
+            /** Component */
+            component: string;
+            /** Pass Word */
+            pass_word: string;
+        };
+        /**
          * Cancelled
          * @description Payload of `Common.Cancel`; nothing means all.
          */
@@ -148,6 +158,93 @@ export interface components {
             cells?: number;
         };
         /**
+         * ConfirmResult
+         * @description What the engineer saw of a test that asked.
+         */
+        ConfirmResult: {
+            /** Is Good */
+            is_good: boolean;
+            /** No */
+            no: number;
+            /** Pass Word */
+            pass_word: string;
+        };
+        /**
+         * ConsumableLevel
+         * @description How it stands.
+         * @enum {string}
+         */
+        ConsumableLevel: "ok" | "low" | "empty" | "unknown";
+        /**
+         * ConsumablesChanged
+         * @description Payload of `Common.ConsumablesChanged`: all consumables; sent to a page that joins, and whenever one changes.
+         */
+        ConsumablesChanged: {
+            /** Consumables */
+            consumables: components["schemas"]["ConsumableStatus"][];
+        };
+        /**
+         * ConsumableSource
+         * @description What `remaining` rests on.
+         * @enum {string}
+         */
+        ConsumableSource: "reported" | "sensor" | "counted" | "none";
+        /**
+         * ConsumableStatus
+         * @description One consumable of one device; what is not known is None, never full.
+         */
+        ConsumableStatus: {
+            /**
+             * Capacity
+             * @default null
+             */
+            capacity?: number | null;
+            /** Component */
+            component: string;
+            /** Consumable */
+            consumable: string;
+            /**
+             * Days Left
+             * @default null
+             */
+            days_left?: number | null;
+            level: components["schemas"]["ConsumableLevel"];
+            /**
+             * Part
+             * @default null
+             */
+            part?: string | null;
+            /**
+             * Per Day
+             * @default null
+             */
+            per_day?: number | null;
+            /**
+             * Percent
+             * @default null
+             */
+            percent?: number | null;
+            /**
+             * Refilled At
+             * @default null
+             */
+            refilled_at?: string | null;
+            /**
+             * Remaining
+             * @default null
+             */
+            remaining?: number | null;
+            /** @default none */
+            source?: components["schemas"]["ConsumableSource"];
+            unit: components["schemas"]["ConsumableUnit"];
+        };
+        /**
+         * ConsumableUnit
+         * @description What a consumable is counted in.
+         * @enum {string}
+         */
+        ConsumableUnit: "mm" | "sheets" | "percent" | "pieces";
+        /**
          * DeviceHappened
          * @description An event of a device that belongs to no command.
          */
@@ -178,6 +275,24 @@ export interface components {
              * @default null
              */
             component?: string | null;
+        };
+        /**
+         * DeviceTests
+         * @description A device and what can be tried on it.
+         */
+        DeviceTests: {
+            /** Component */
+            component: string;
+            /** Has Paper */
+            has_paper: boolean;
+            kind: components["schemas"]["Capability"];
+            /**
+             * Model
+             * @default null
+             */
+            model?: string | null;
+            /** Tests */
+            tests: string[];
         };
         /**
          * DeviceView
@@ -350,6 +465,18 @@ export interface components {
              */
             min_digits?: number;
         };
+        /**
+         * Event
+         * @description What moves on: the engineer, the sensors, the test print.
+         * @enum {string}
+         */
+        Event: "next" | "back" | "stop" | "sensed" | "not_sensed" | "no_sensor" | "printed" | "not_printed" | "good" | "bad";
+        /**
+         * Fault
+         * @description Stable codes; the same word names the alarm raised for it.
+         * @enum {string}
+         */
+        Fault: "unplugged" | "not_responding" | "protocol_error" | "device_busy" | "paper_out" | "paper_low" | "paper_jam" | "cover_open" | "cutter_error" | "component_silent" | "wrong_device" | "device_error" | "toner_low" | "toner_empty" | "output_full" | "retract_bin_full" | "media_not_taken" | "head_hot" | "print_unknown" | "card_unreadable" | "sam_failed" | "reader_service_down" | "no_picture" | "door_open" | "tampered" | "on_battery" | "battery_low" | "battery_worn" | "firmware_interrupted" | "clock_skew" | "disk_low" | "disk_full" | "memory_low" | "temperature_high" | "cpu_busy" | "disk_wearing" | "usb_unknown" | "usb_storage" | "outbox_corrupt" | "outbox_dropping" | "certificate_expiring" | "renewal_failing" | "session_taken_over" | "kiosk_offline" | "kiosk_unstable" | "kiosk_cloned" | "kiosk_flooding" | "uplink_rejected" | "wire_version_unsupported" | "evidence_chain_broken" | "revocation_not_enforced";
         /** @enum {string} */
         FaultCode: "battery_low" | "battery_worn" | "card_unreadable" | "certificate_expiring" | "clock_skew" | "component_silent" | "cover_open" | "cpu_busy" | "cutter_error" | "device_busy" | "device_error" | "disk_full" | "disk_low" | "disk_wearing" | "door_open" | "evidence_chain_broken" | "firmware_interrupted" | "head_hot" | "kiosk_cloned" | "kiosk_flooding" | "kiosk_offline" | "kiosk_unstable" | "media_not_taken" | "memory_low" | "no_picture" | "not_responding" | "on_battery" | "outbox_corrupt" | "outbox_dropping" | "output_full" | "paper_jam" | "paper_low" | "paper_out" | "print_unknown" | "protocol_error" | "reader_service_down" | "renewal_failing" | "retract_bin_full" | "revocation_not_enforced" | "sam_failed" | "session_taken_over" | "tampered" | "temperature_high" | "toner_empty" | "toner_low" | "unplugged" | "uplink_rejected" | "usb_storage" | "usb_unknown" | "wire_version_unsupported" | "wrong_device";
         /**
@@ -359,6 +486,51 @@ export interface components {
         First: {
             /** First */
             first: components["schemas"]["Document"] | components["schemas"]["SocialCardRead"] | components["schemas"]["BankCardRead"] | components["schemas"]["CodeRead"];
+        };
+        /**
+         * FunctionReason
+         * @description Why a function is not whole: a fault that is up at a component, or `not_seen`.
+         */
+        FunctionReason: {
+            /** Code */
+            code: string;
+            /** Component */
+            component: string;
+        };
+        /**
+         * FunctionsChanged
+         * @description Payload of `Common.FunctionsChanged`: all functions; sent to a page that joins, and whenever one changes.
+         */
+        FunctionsChanged: {
+            /** Functions */
+            functions: components["schemas"]["FunctionStatus"][];
+        };
+        /**
+         * FunctionState
+         * @description Whether a function is there, best first.
+         * @enum {string}
+         */
+        FunctionState: "available" | "degraded" | "unknown" | "lost";
+        /**
+         * FunctionStatus
+         * @description How one function stands.
+         */
+        FunctionStatus: {
+            /** Because */
+            because?: components["schemas"]["FunctionReason"][];
+            /** Function */
+            function: string;
+            /**
+             * Lacks
+             * @default null
+             */
+            lacks?: string | null;
+            /**
+             * Since
+             * @default null
+             */
+            since?: string | null;
+            state: components["schemas"]["FunctionState"];
         };
         /**
          * Holder
@@ -384,6 +556,14 @@ export interface components {
              * @default null
              */
             sex?: string | null;
+        };
+        /**
+         * InMaintenance
+         * @description A command of the page that opened maintenance.
+         */
+        InMaintenance: {
+            /** Pass Word */
+            pass_word: string;
         };
         /**
          * JobDone
@@ -479,6 +659,58 @@ export interface components {
             limit?: number;
         };
         /**
+         * LookMaintenance
+         * @description Whether an engineer is at work.
+         */
+        LookMaintenance: Record<string, never>;
+        /**
+         * MaintenanceClosed
+         * @description What was sent to the fleet.
+         */
+        MaintenanceClosed: {
+            /** Digest */
+            digest: string;
+            /** Failed */
+            failed: number;
+            /** Is Signed */
+            is_signed: boolean;
+            /** Passed */
+            passed: number;
+            /** Results */
+            results: number;
+        };
+        /**
+         * MaintenanceOpened
+         * @description The engineer is in.
+         */
+        MaintenanceOpened: {
+            /** Devices */
+            devices: components["schemas"]["DeviceTests"][];
+            /** Engineer */
+            engineer: string;
+            /** Pass Word */
+            pass_word: string;
+            /** Visit */
+            visit: string;
+        };
+        /**
+         * MaintenanceState
+         * @description Whether an engineer is at work.
+         */
+        MaintenanceState: {
+            /** Is Open */
+            is_open: boolean;
+        };
+        /**
+         * MovePaper
+         * @description What the engineer did at the step that was shown.
+         */
+        MovePaper: {
+            event: components["schemas"]["Event"];
+            /** Pass Word */
+            pass_word: string;
+        };
+        /**
          * Nothing
          * @description A command without a payload.
          */
@@ -491,6 +723,22 @@ export interface components {
             /** No */
             no: number;
         };
+        /**
+         * OpenMaintenance
+         * @description Let an engineer in with the code of `kiosk-agent maintenance code`.
+         */
+        OpenMaintenance: {
+            /** Code */
+            code: string;
+            /** Engineer */
+            engineer: string;
+        };
+        /**
+         * Outcome
+         * @description How a test ended; `asked` waits for what the engineer saw.
+         * @enum {string}
+         */
+        Outcome: "passed" | "failed" | "asked";
         /**
          * PairPart
          * @description A label on the left, a value on the right.
@@ -511,6 +759,28 @@ export interface components {
             type?: "pair";
             /** Value */
             value: string;
+        };
+        /**
+         * PaperView
+         * @description How far a change of paper is.
+         */
+        PaperView: {
+            /** Choices */
+            choices: components["schemas"]["Event"][];
+            /** Component */
+            component: string;
+            /**
+             * Is Met
+             * @description whether the printer sees it; none: it cannot tell
+             * @default null
+             */
+            is_met?: boolean | null;
+            step: components["schemas"]["Step"];
+            /**
+             * Why
+             * @default null
+             */
+            why?: string | null;
         };
         /**
          * PinBlock
@@ -663,6 +933,21 @@ export interface components {
             elements: (components["schemas"]["TextPart"] | components["schemas"]["PairPart"] | components["schemas"]["TablePart"] | components["schemas"]["RulePart"] | components["schemas"]["SpacePart"] | components["schemas"]["QrCodePart"] | components["schemas"]["BarcodePart"])[];
         };
         /**
+         * Refilled
+         * @description What was put in, and how much where it is not a full one, in the unit of the consumable.
+         */
+        Refilled: {
+            /**
+             * Amount
+             * @default null
+             */
+            amount?: number | null;
+            /** Component */
+            component: string;
+            /** Consumable */
+            consumable: string;
+        };
+        /**
          * Reprint
          * @description Print a job that is over once more.
          */
@@ -674,6 +959,37 @@ export interface components {
             key: string;
             /** No */
             no: number;
+        };
+        /**
+         * ResultView
+         * @description One test and how it ended; `asked` wants to know what the engineer saw.
+         */
+        ResultView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Component */
+            component: string;
+            /** @default null */
+            fault?: components["schemas"]["Fault"] | null;
+            /** No */
+            no: number;
+            outcome: components["schemas"]["Outcome"];
+            /** Test */
+            test: string;
+            /** Took S */
+            took_s: number;
+            /** Values */
+            values: {
+                [key: string]: boolean | number | string | null;
+            };
+            /**
+             * Why
+             * @default null
+             */
+            why?: string | null;
         };
         /**
          * Retracted
@@ -694,6 +1010,14 @@ export interface components {
              * @constant
              */
             type?: "rule";
+        };
+        /**
+         * SayStep
+         * @description What the engineer is to do now, by the key of its text.
+         */
+        SayStep: {
+            /** Say */
+            say: string;
         };
         /** _Nothing */
         SessionBeginRequest: Record<string, never>;
@@ -838,6 +1162,12 @@ export interface components {
             [key: string]: boolean | number | string | string[] | null;
         };
         /**
+         * Step
+         * @description Where the engineer is. `check` and `print` are the kiosk's own doing.
+         * @enum {string}
+         */
+        Step: "open" | "take_out" | "put_in" | "close" | "check" | "print" | "look" | "done" | "stopped";
+        /**
          * TablePart
          * @description Rows below each other.
          */
@@ -852,6 +1182,18 @@ export interface components {
              * @constant
              */
             type?: "table";
+        };
+        /**
+         * TestDevice
+         * @description Try one thing on one device.
+         */
+        TestDevice: {
+            /** Component */
+            component: string;
+            /** Pass Word */
+            pass_word: string;
+            /** Test */
+            test: string;
         };
         /**
          * TextPart
@@ -880,7 +1222,9 @@ export interface components {
             type?: "text";
         };
         Unsolicited: {
+            "Common.ConsumablesChanged": components["schemas"]["ConsumablesChanged"];
             "Common.DeviceEvent": components["schemas"]["DeviceHappened"];
+            "Common.FunctionsChanged": components["schemas"]["FunctionsChanged"];
             "Common.StatusChangedEvent": components["schemas"]["StatusChanged"];
             "Printer.JobChangedEvent": components["schemas"]["JobDone"];
         };
@@ -978,6 +1322,100 @@ export interface components {
                 request: components["schemas"]["SetLight"];
                 result: components["schemas"]["Empty"];
             };
+            "Maintenance.BeginPaper": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("busy" | "noPaper" | "noPaperChange" | "noSuchComponent" | "notNow" | "notOpen") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["BeginPaper"];
+                result: components["schemas"]["PaperView"];
+            };
+            "Maintenance.Close": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("busy" | "notOpen") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["InMaintenance"];
+                result: components["schemas"]["MaintenanceClosed"];
+            };
+            "Maintenance.Confirm": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("busy" | "noSuchResult" | "notOpen") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["ConfirmResult"];
+                result: components["schemas"]["ResultView"];
+            };
+            "Maintenance.MovePaper": {
+                events: {
+                    "Maintenance.StepEvent": components["schemas"]["SayStep"];
+                };
+                /** Failure */
+                failure: {
+                    errorCode?: ("busy" | "noPaper" | "noPaperChange" | "noSuchComponent" | "notNow" | "notOpen") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["MovePaper"];
+                result: components["schemas"]["PaperView"];
+            };
+            "Maintenance.Open": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("maintenanceOpen" | "sessionActive" | "wrongCode") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["OpenMaintenance"];
+                result: components["schemas"]["MaintenanceOpened"];
+            };
+            "Maintenance.Paper": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("busy" | "noPaper" | "noPaperChange" | "noSuchComponent" | "notNow" | "notOpen") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["InMaintenance"];
+                result: components["schemas"]["PaperView"];
+            };
+            "Maintenance.Refilled": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: "noSuchConsumable" | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["Refilled"];
+                result: components["schemas"]["ConsumableStatus"];
+            };
+            "Maintenance.State": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["LookMaintenance"];
+                result: components["schemas"]["MaintenanceState"];
+            };
+            "Maintenance.Test": {
+                events: {
+                    "Maintenance.StepEvent": components["schemas"]["SayStep"];
+                };
+                /** Failure */
+                failure: {
+                    errorCode?: ("busy" | "noSuchComponent" | "noSuchTest" | "notOpen") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["TestDevice"];
+                result: components["schemas"]["ResultView"];
+            };
             "Media.ReadFirst": {
                 events: {
                     "Media.ReaderTrouble": components["schemas"]["ReaderTrouble"];
@@ -1016,7 +1454,7 @@ export interface components {
                 };
                 /** Failure */
                 failure: {
-                    errorCode?: ("cancelled" | "componentNeeded" | "failed" | "journalDown" | "noSuchComponent" | "printRefused" | "unknown") | components["schemas"]["FaultCode"];
+                    errorCode?: ("cancelled" | "componentNeeded" | "failed" | "journalDown" | "noSuchComponent" | "notBase64" | "printRefused" | "unknown") | components["schemas"]["FaultCode"];
                     fields?: string[];
                 };
                 request: components["schemas"]["Print"];
@@ -1058,7 +1496,7 @@ export interface components {
                 events: Record<string, never>;
                 /** Failure */
                 failure: {
-                    errorCode?: "sessionActive" | components["schemas"]["FaultCode"];
+                    errorCode?: ("maintenance" | "sessionActive") | components["schemas"]["FaultCode"];
                     fields?: string[];
                 };
                 request: components["schemas"]["SessionBeginRequest"];
@@ -1116,6 +1554,7 @@ export type SchemaActivity = components['schemas']['Activity'];
 export type SchemaAlign = components['schemas']['Align'];
 export type SchemaBankCardRead = components['schemas']['BankCardRead'];
 export type SchemaBarcodePart = components['schemas']['BarcodePart'];
+export type SchemaBeginPaper = components['schemas']['BeginPaper'];
 export type SchemaCancelled = components['schemas']['Cancelled'];
 export type SchemaCapability = components['schemas']['Capability'];
 export type SchemaCardKind = components['schemas']['CardKind'];
@@ -1123,17 +1562,31 @@ export type SchemaCardRead = components['schemas']['CardRead'];
 export type SchemaCodeKind = components['schemas']['CodeKind'];
 export type SchemaCodeRead = components['schemas']['CodeRead'];
 export type SchemaColumnPart = components['schemas']['ColumnPart'];
+export type SchemaConfirmResult = components['schemas']['ConfirmResult'];
+export type SchemaConsumableLevel = components['schemas']['ConsumableLevel'];
+export type SchemaConsumablesChanged = components['schemas']['ConsumablesChanged'];
+export type SchemaConsumableSource = components['schemas']['ConsumableSource'];
+export type SchemaConsumableStatus = components['schemas']['ConsumableStatus'];
+export type SchemaConsumableUnit = components['schemas']['ConsumableUnit'];
 export type SchemaDeviceHappened = components['schemas']['DeviceHappened'];
 export type SchemaDeviceList = components['schemas']['DeviceList'];
 export type SchemaDeviceRequest = components['schemas']['DeviceRequest'];
+export type SchemaDeviceTests = components['schemas']['DeviceTests'];
 export type SchemaDeviceView = components['schemas']['DeviceView'];
 export type SchemaDocument = components['schemas']['Document'];
 export type SchemaDocumentType = components['schemas']['DocumentType'];
 export type SchemaEmpty = components['schemas']['Empty'];
 export type SchemaEnterPin = components['schemas']['EnterPin'];
+export type SchemaEvent = components['schemas']['Event'];
+export type SchemaFault = components['schemas']['Fault'];
 export type SchemaFaultCode = components['schemas']['FaultCode'];
 export type SchemaFirst = components['schemas']['First'];
+export type SchemaFunctionReason = components['schemas']['FunctionReason'];
+export type SchemaFunctionsChanged = components['schemas']['FunctionsChanged'];
+export type SchemaFunctionState = components['schemas']['FunctionState'];
+export type SchemaFunctionStatus = components['schemas']['FunctionStatus'];
 export type SchemaHolder = components['schemas']['Holder'];
+export type SchemaInMaintenance = components['schemas']['InMaintenance'];
 export type SchemaJobDone = components['schemas']['JobDone'];
 export type SchemaJobKind = components['schemas']['JobKind'];
 export type SchemaJobs = components['schemas']['Jobs'];
@@ -1141,9 +1594,17 @@ export type SchemaJobState = components['schemas']['JobState'];
 export type SchemaJobView = components['schemas']['JobView'];
 export type SchemaLightMode = components['schemas']['LightMode'];
 export type SchemaListJobs = components['schemas']['ListJobs'];
+export type SchemaLookMaintenance = components['schemas']['LookMaintenance'];
+export type SchemaMaintenanceClosed = components['schemas']['MaintenanceClosed'];
+export type SchemaMaintenanceOpened = components['schemas']['MaintenanceOpened'];
+export type SchemaMaintenanceState = components['schemas']['MaintenanceState'];
+export type SchemaMovePaper = components['schemas']['MovePaper'];
 export type SchemaNothing = components['schemas']['Nothing'];
 export type SchemaOneJob = components['schemas']['OneJob'];
+export type SchemaOpenMaintenance = components['schemas']['OpenMaintenance'];
+export type SchemaOutcome = components['schemas']['Outcome'];
 export type SchemaPairPart = components['schemas']['PairPart'];
+export type SchemaPaperView = components['schemas']['PaperView'];
 export type SchemaPinBlock = components['schemas']['PinBlock'];
 export type SchemaPrint = components['schemas']['Print'];
 export type SchemaQrCodePart = components['schemas']['QrCodePart'];
@@ -1153,9 +1614,12 @@ export type SchemaReadDocument = components['schemas']['ReadDocument'];
 export type SchemaReaderTrouble = components['schemas']['ReaderTrouble'];
 export type SchemaReadFirst = components['schemas']['ReadFirst'];
 export type SchemaReceipt = components['schemas']['Receipt'];
+export type SchemaRefilled = components['schemas']['Refilled'];
 export type SchemaReprint = components['schemas']['Reprint'];
+export type SchemaResultView = components['schemas']['ResultView'];
 export type SchemaRetracted = components['schemas']['Retracted'];
 export type SchemaRulePart = components['schemas']['RulePart'];
+export type SchemaSayStep = components['schemas']['SayStep'];
 export type SchemaSessionBeginRequest = components['schemas']['SessionBeginRequest'];
 export type SchemaSessionEndRequest = components['schemas']['SessionEndRequest'];
 export type SchemaSessionPayRequest = components['schemas']['SessionPayRequest'];
@@ -1166,7 +1630,9 @@ export type SchemaSex = components['schemas']['Sex'];
 export type SchemaSocialCardRead = components['schemas']['SocialCardRead'];
 export type SchemaSpacePart = components['schemas']['SpacePart'];
 export type SchemaStatusChanged = components['schemas']['StatusChanged'];
+export type SchemaStep = components['schemas']['Step'];
 export type SchemaTablePart = components['schemas']['TablePart'];
+export type SchemaTestDevice = components['schemas']['TestDevice'];
 export type SchemaTextPart = components['schemas']['TextPart'];
 export type SchemaUnsolicited = components['schemas']['Unsolicited'];
 export type SchemaUpFault = components['schemas']['UpFault'];
