@@ -7,6 +7,7 @@ driver. Cards belong to people who do not exist.
 from __future__ import annotations
 
 import random
+from collections import deque
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -25,6 +26,7 @@ _LETTERS = {
 }
 _BAUDS = (115_200, 57_600, 38_400, 19_200, 9_600)
 _ADDRESS_AT_MOST = 35
+_REQUESTS_KEPT = 10_000
 
 
 class ReaderFault(StrEnum):
@@ -110,8 +112,9 @@ class IdCardReaderCore:
         self.answers_find_again = answers_find_again
         self.card: SimulatedCard | None = None
         self.baud = _BAUDS[0]
-        self.requests: list[bytes] = []
-        """Command and parameter of all requests."""
+        self.requests: deque[bytes] = deque(maxlen=_REQUESTS_KEPT)
+        self.request_count = 0
+        """Command and parameter of the latest requests."""
         self._random = random.Random(seed)
         self._send: Send = lambda _data: None
         self._buffer = bytearray()
@@ -166,6 +169,7 @@ class IdCardReaderCore:
 
     def _answer(self, frame: bytes) -> None:
         self.requests.append(frame[7:9])
+        self.request_count += 1
         due = self._due()
         if ReaderFault.CARD_REMOVED in due:
             self.lift()

@@ -74,6 +74,11 @@ class IoBoardCore:
         """Let the next `times` answers go wrong."""
         self._scripts[fault] = times
 
+    def repair(self) -> None:
+        """Forget all scripted faults."""
+        self._scripts.clear()
+        self._bouncing.clear()
+
     def bounce(self, channel: int, *, reads: int) -> None:
         """Let an input chatter through so many reads."""
         self._bouncing[channel] = reads

@@ -76,6 +76,10 @@ class QrScannerCore:
         """Let `fault` happen once `after` more codes, or commands, went well."""
         self._scripts.append(_Scripted(fault, after, times))
 
+    def repair(self) -> None:
+        """Forget all scripted faults."""
+        self._scripts.clear()
+
     def connected(self, send: Callable[[bytes], None]) -> None:
         """See `transports.Core`."""
         self._send = send

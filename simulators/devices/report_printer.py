@@ -124,6 +124,10 @@ class ReportPrinterCore:
         """Refill, close, clear: these conditions are over (all of them when none is named), jobs go on."""
         self.up -= set(faults) or set(self.up)
 
+    def forget_scripts(self) -> None:
+        """Nothing more will go wrong by itself."""
+        self._scripts.clear()
+
     def due(self, fault: PrinterFault) -> bool:
         """Whether a fault of the exchange strikes now; each call that says so uses one of its `times` up."""
         for script in self._scripts:

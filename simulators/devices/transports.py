@@ -22,6 +22,15 @@ from pathlib import Path
 from typing import Protocol, Self
 
 Send = Callable[[bytes], None]
+
+
+class Tap(Protocol):
+    """Told what really goes over a line."""
+
+    def __call__(self, data: bytes, *, from_device: bool) -> None:
+        """These bytes go to the host, or come from it."""
+
+
 _CHUNK_BYTES = 16 * 1_024
 _CUT_NOW = struct.pack("ii", 1, 0)
 _HERE = "127.0.0.1"
@@ -69,7 +78,9 @@ class _Scripted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class Piece:
+    """A part of an answer: how late it comes, and whether the plug is pulled after it."""
+
     delay_s: float
     data: bytes
     is_last_ever: bool = False
@@ -86,13 +97,18 @@ class LinkFaults:
         """Let `fault` happen to `times` answers once `after` more answers passed."""
         self._scripts.append(_Scripted(fault, value, after, times))
 
+    @property
+    def scripted(self) -> tuple[tuple[LinkFault, float], ...]:
+        """What is still to happen, and with which number."""
+        return tuple((script.fault, script.value) for script in self._scripts)
+
     def clear(self) -> None:
         """Let everything pass."""
         self._scripts.clear()
 
-    def pieces(self, data: bytes) -> list[_Piece]:
+    def pieces(self, data: bytes) -> list[Piece]:
         """What becomes of one answer."""
-        pieces = [_Piece(0.0, data)]
+        pieces = [Piece(0.0, data)]
         for script in self._due():
             pieces = [changed for piece in pieces for changed in self._apply(script, piece)]
         return pieces
@@ -107,25 +123,25 @@ class LinkFaults:
         self._scripts = [script for script in self._scripts if script.times > 0]
         return due
 
-    def _apply(self, script: _Scripted, piece: _Piece) -> Iterator[_Piece]:
+    def _apply(self, script: _Scripted, piece: Piece) -> Iterator[Piece]:
         data, count = piece.data, int(script.value)
         match script.fault:
             case LinkFault.DELAY:
-                yield _Piece(piece.delay_s + script.value, data)
+                yield Piece(piece.delay_s + script.value, data)
             case LinkFault.SPLIT:
                 yield from _Split(piece, max(1, count), 0.005)
             case LinkFault.DRIBBLE:
                 yield from _Split(piece, 1, 0.001)
             case LinkFault.DROP:
-                yield _Piece(piece.delay_s, data[count:])
+                yield Piece(piece.delay_s, data[count:])
             case LinkFault.TRUNCATE:
-                yield _Piece(piece.delay_s, data[:count])
+                yield Piece(piece.delay_s, data[:count])
             case LinkFault.CORRUPT:
-                yield _Piece(piece.delay_s, self._corrupted(data, count))
+                yield Piece(piece.delay_s, self._corrupted(data, count))
             case LinkFault.NOISE:
-                yield _Piece(piece.delay_s, self._random.randbytes(count) + data)
+                yield Piece(piece.delay_s, self._random.randbytes(count) + data)
             case LinkFault.UNPLUG:
-                yield _Piece(piece.delay_s, data[:count], is_last_ever=True)
+                yield Piece(piece.delay_s, data[:count], is_last_ever=True)
             case LinkFault.SILENCE:
                 return
 
@@ -139,29 +155,30 @@ class LinkFaults:
 class _Split:
     """A piece cut into smaller ones."""
 
-    def __init__(self, piece: _Piece, size: int, gap_s: float) -> None:
+    def __init__(self, piece: Piece, size: int, gap_s: float) -> None:
         self._piece, self._size, self._gap_s = piece, size, gap_s
 
-    def __iter__(self) -> Iterator[_Piece]:
+    def __iter__(self) -> Iterator[Piece]:
         for start in range(0, len(self._piece.data), self._size):
             delay_s = self._gap_s if start else self._piece.delay_s
-            yield _Piece(delay_s, self._piece.data[start : start + self._size])
+            yield Piece(delay_s, self._piece.data[start : start + self._size])
 
 
 class _Wire:
     """The way to the host over one descriptor: in order, late where told so, never blocking."""
 
-    def __init__(self, fd: int, unplug: Callable[[], None]) -> None:
+    def __init__(self, fd: int, unplug: Callable[[], None], told: Callable[[bytes], None]) -> None:
         self._fd = fd
         self._unplug = unplug
+        self._told = told
         self._loop = asyncio.get_running_loop()
-        self._pieces: deque[_Piece] = deque()
+        self._pieces: deque[Piece] = deque()
         self._rest = b""
         self._timer: asyncio.TimerHandle | None = None
         self._is_cut = False
         self._is_waiting = False
 
-    def put(self, pieces: list[_Piece]) -> None:
+    def put(self, pieces: list[Piece]) -> None:
         self._pieces += pieces
         self._next()
 
@@ -179,12 +196,12 @@ class _Wire:
             else:
                 self._write(piece)
 
-    def _late(self, piece: _Piece) -> None:
+    def _late(self, piece: Piece) -> None:
         self._timer = None
         self._write(piece)
         self._next()
 
-    def _write(self, piece: _Piece) -> None:
+    def _write(self, piece: Piece) -> None:
         self._rest = piece.data
         self._flush()
         if piece.is_last_ever:
@@ -193,7 +210,9 @@ class _Wire:
     def _flush(self) -> None:
         while self._rest and not self._is_cut:
             try:
-                self._rest = self._rest[os.write(self._fd, self._rest) :]
+                written = os.write(self._fd, self._rest)
+                self._told(self._rest[:written])
+                self._rest = self._rest[written:]
             except BlockingIOError:
                 self._is_waiting = True
                 self._loop.add_writer(self._fd, self._flush)
@@ -212,6 +231,7 @@ class _Line:
     def __init__(self, core: Core, faults: LinkFaults | None) -> None:
         self.core = core
         self.faults = faults if faults is not None else LinkFaults()
+        self.tap: Tap | None = None
         self._fd: int | None = None
         self._wire: _Wire | None = None
         self._is_stalled = False
@@ -230,7 +250,7 @@ class _Line:
 
     def _join(self, fd: int) -> None:
         os.set_blocking(fd, False)
-        self._fd, self._wire = fd, _Wire(fd, self.unplug)
+        self._fd, self._wire = fd, _Wire(fd, self.unplug, self._said)
         if not self._is_stalled:
             self.resume()
         self.core.connected(self._sender(self._wire))
@@ -257,10 +277,16 @@ class _Line:
             return
         except OSError:
             data = b""
-        if data:
-            self.core.received(data)
-        else:
+        if not data:
             self._gone()
+            return
+        if self.tap is not None:
+            self.tap(data, from_device=False)
+        self.core.received(data)
+
+    def _said(self, data: bytes) -> None:
+        if self.tap is not None:
+            self.tap(data, from_device=True)
 
     def _gone(self) -> None:
         self._part()

@@ -1,0 +1,123 @@
+"""The code scanner of a lab."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+from simulators.devices.qr_scanner import QrScannerCore, ScannerFault, Speech
+from simulators.devices.transports import PtyServer, TcpServer
+from simulators.lab.actions import Arguments, Group, NoArguments, action, labelled, table
+from simulators.lab.device import WIRED, ByteDevice, Fact, FactValue, Hand, Kind, Tone
+from simulators.people import People
+
+
+class Code(StrEnum):
+    """What the patient shows."""
+
+    TEXT = "text"
+    WECHAT_PAY = "wechat_pay"
+    ALIPAY = "alipay"
+    UNIONPAY = "unionpay"
+    HEALTH_CARD = "health_card"
+    INSURANCE = "insurance"
+    ID_NUMBER = "id_number"
+    APPOINTMENT = "appointment"
+
+
+def _digits(rng: random.Random, count: int) -> str:
+    return "".join(rng.choices("0123456789", k=count))
+
+
+_MAKERS: Mapping[Code, Callable[[random.Random, int], str]] = {
+    Code.WECHAT_PAY: lambda rng, _: f"1{rng.randint(0, 5)}{_digits(rng, 16)}",
+    Code.ALIPAY: lambda rng, _: f"{rng.randint(25, 30)}{_digits(rng, 16)}",
+    Code.UNIONPAY: lambda rng, _: f"62{_digits(rng, 17)}",
+    Code.HEALTH_CARD: lambda rng, _: f"{rng.randbytes(32).hex().upper()}:1",
+    Code.INSURANCE: lambda rng, _: _digits(rng, 28),
+    Code.ID_NUMBER: lambda _, person: People(person).person().number,
+    Code.APPOINTMENT: lambda rng, _: f"YY{_digits(rng, 10)}",
+}
+_MODELS: Mapping[str, Callable[[], QrScannerCore]] = {
+    "newland-fm530": lambda: QrScannerCore(Speech.NEWLAND),
+    "honeywell-1950g": lambda: QrScannerCore(Speech.HONEYWELL),
+    "zebra-se4500": lambda: QrScannerCore(Speech.SSI),
+    "generic-cdc_scanner": lambda: QrScannerCore(Speech.PLAIN, suffix=b""),
+}
+
+
+class Scan(Arguments):
+    """Which code is held before the scanner, and for how long."""
+
+    kind: Code = labelled(Code.TEXT, "哪种码", "Kind of code")
+    text: str = labelled("", "内容（仅限自填）", "Content (for kind text)", max_length=4_000)
+    person: int = labelled(1, "人物编号", "Person number", ge=0, le=10**9)
+    patience_s: float = labelled(30.0, "灯不亮时等多久（秒）", "Patience while it is dark (s)", ge=0, le=600)
+
+
+class ScannerScript(Arguments):
+    """A fault of the next codes or commands."""
+
+    fault: ScannerFault = labelled(..., "故障", "Fault")
+    after: int = labelled(0, "先正常几次", "Good ones before", ge=0, le=10_000)
+    times: int = labelled(1, "多少次", "Times", ge=1, le=100_000)
+
+
+class QrScanner(ByteDevice):
+    """A scanner of one of four dialects."""
+
+    kind = Kind.QR_SCANNER
+    zh, en = "扫码器", "Code scanner"
+    models = tuple(_MODELS)
+    facts = (
+        Fact("lit", "亮灯", "Lit", Tone.LIGHT),
+        Fact("held", "患者举着码等待", "A code is held out"),
+        Fact("shown", "已读码", "Codes read"),
+    )
+
+    def __init__(self, component: str, model: str, line: PtyServer | TcpServer) -> None:
+        super().__init__(component, model, line)
+        self._hand = Hand()
+        self.core = line.core = self.make_core(model)
+
+    def make_core(self, model: str, /) -> QrScannerCore:
+        """See `ByteDevice`."""
+        self.core = _MODELS[model]()
+        return self.core
+
+    def state(self) -> dict[str, FactValue]:
+        """See `Device`."""
+        return {"lit": self.core.is_lit, "held": self._hand.is_waiting, "shown": self.core.shown}
+
+    def tick(self, now_s: float, /) -> None:
+        """See `Device`."""
+        self._hand.tick(now_s)
+
+    async def scan(self, arguments: Scan) -> None:
+        """Hold a code before the scanner until it is read."""
+        made = _MAKERS.get(arguments.kind)
+        text = arguments.text if made is None else made(random.Random(arguments.person), arguments.person)
+        self._hand.hold(lambda: self.core.show(text), arguments.patience_s)
+
+    async def put_away(self, _: NoArguments) -> None:
+        """Take the code away again."""
+        self._hand.drop()
+
+    async def script(self, arguments: ScannerScript) -> None:
+        """Let something go wrong."""
+        self.core.script(arguments.fault, after=arguments.after, times=arguments.times)
+
+    async def repair(self, _: NoArguments) -> None:
+        """Forget scripted faults."""
+        self.core.repair()
+
+    actions = table(
+        (
+            action("scan", "出示码", "Show a code", Group.PATIENT, Scan, scan),
+            action("put_away", "收起手机", "Put the phone away", Group.PATIENT, NoArguments, put_away),
+            action("script", "扫码出错", "Faulty scans", Group.WEAR, ScannerScript, script),
+            action("repair", "清除故障", "Clear faults", Group.STAFF, NoArguments, repair),
+        ),
+        WIRED,
+    )
