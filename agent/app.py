@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from agent.local_api.metrics import MetricsPage, Reading
 from agent.local_api.server import LocalParts, build_server
 from agent.settings import Settings
 from agent.uplink.enrolment import Enrolment
+from agent.uplink.files import write_whole
 from agent.uplink.fleet_api import FleetApi
 from agent.uplink.identity import IdentityStore
 from agent.uplink.outbox import Outbox, RunIdentity
@@ -32,12 +33,17 @@ from agent.uplink.upkeep import Upkeep
 from kit.clock import Clock, ServerTime, ulid
 from kit.supervise import SdNotifier, Service, Supervised, serve
 from wire import __version__
+from wire.consumables import ConsumableStatus
 from wire.device_api import AgentState, AlarmView, ComponentHealth, EnrolmentView, HealthView, LinkState
 from wire.faults import FACTS, Fault
+from wire.functions import FunctionStatus
 from wire.presence import Activity, Component, HostFacts
 
 if TYPE_CHECKING:
     from agent.devices.manager import DeviceManager, Seen
+    from agent.devices.profiles import Place
+    from agent.health.capabilities import Capabilities
+    from agent.health.devices import DeviceNews
     from agent.local_api.dialogue import Command
     from agent.maintenance.service import Maintenance
     from agent.printing.spool import PrintSpool
@@ -53,6 +59,7 @@ class Description:
     facts: HostFacts
     lease: SessionLease
     devices: DeviceManager | None = None
+    capabilities: Capabilities | None = None
 
     def host(self) -> HostFacts:
         """See `SelfDescription`."""
@@ -74,6 +81,14 @@ class Description:
     def open_commands(self) -> list[str]:
         """See `SelfDescription`."""
         return []
+
+    def functions(self) -> list[FunctionStatus]:
+        """See `SelfDescription`."""
+        return [] if self.capabilities is None else self.capabilities.functions()
+
+    def consumables(self) -> list[ConsumableStatus]:
+        """See `SelfDescription`."""
+        return [] if self.capabilities is None else self.capabilities.consumables()
 
 
 def _component(device: Seen) -> Component:
@@ -125,6 +140,8 @@ class AgentView:
                 for alarm in agent.reporter.open_alarms()
             ],
             metrics=dict(agent.health.latest),
+            functions=agent.description.functions(),
+            consumables=agent.description.consumables(),
         )
 
     def health(self) -> HealthView:
@@ -187,9 +204,10 @@ class Agent:
         self.outbox = Outbox(settings.outbox, data / "outbox", run, clock, self.server_time)
         self.reporter = OutboxReporter(self.outbox)
         self.host_boot = host_boot
+        self.capabilities: Capabilities | None = None
         self.devices = self._devices()
         self.spool = None if self.devices is None else self._spool(self.devices, data / "print")
-        self.description = Description(host_facts(), self.lease, self.devices)
+        self.description = Description(host_facts(), self.lease, self.devices, self.capabilities)
         self.view = AgentView(self)
         self.uplink = self._uplink(data)
         self.maintenance = None if self.devices is None else self._maintenance(self.devices, data)
@@ -227,6 +245,8 @@ class Agent:
             ]
             if self.devices is not None:
                 parts.append(Supervised("devices", self.devices.run))
+            if self.capabilities is not None:
+                parts.append(Supervised("capabilities", self.capabilities.run))
             if self.spool is not None:
                 parts.append(Supervised("print-spool", self.spool.run))
             if self.maintenance is not None:
@@ -257,7 +277,17 @@ class Agent:
         for place in places:
             kind, silent_after_s = place.profile.capability, place.place.silent_after_s
             news.expect(place.place.component, kind, silent_after_s=silent_after_s)
-        return DeviceManager(fitted(places), PageNews(self.feed, news), self.clock, cap_s=chosen.retry_cap_s)
+        self.capabilities = self._capabilities(chosen.kiosk_profile, places, news)
+        sink = PageNews(self.feed, self.capabilities)
+        return DeviceManager(fitted(places), sink, self.clock, cap_s=chosen.retry_cap_s)
+
+    def _capabilities(self, kiosk_profile: Path, places: Sequence[Place], rest: DeviceNews) -> Capabilities:
+        from agent.health.capabilities import Capabilities, Outlets, plan_of  # noqa: PLC0415 - as in `_devices`
+        from agent.local_api.device_news import capability_news  # noqa: PLC0415 - the same
+
+        pages = capability_news(self.feed)
+        outlets = Outlets(self.reporter, self.components, pages, write_whole, self.clock)
+        return Capabilities(plan_of(kiosk_profile, places), rest, outlets, self.settings.data_dir / "consumables.json")
 
     def _spool(self, devices: DeviceManager, directory: Path) -> PrintSpool:
         from agent.local_api.verbs.printers import JobNews  # noqa: PLC0415 - a kiosk without devices needs none of it
@@ -274,6 +304,10 @@ class Agent:
             from agent.local_api.verbs import device_verbs  # noqa: PLC0415 - a kiosk without devices needs none of it
 
             commands |= device_verbs(self.devices, self.spool)
+        if self.capabilities is not None:
+            from agent.local_api.consumables import verbs as consumable_verbs  # noqa: PLC0415 - the same
+
+            commands |= consumable_verbs(self.capabilities)
         if self.devices is not None and self.maintenance is not None:
             from agent.local_api import maintenance  # noqa: PLC0415 - the same
 

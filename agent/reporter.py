@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from wire.consumables import ConsumableStatus
 from wire.envelope import Scalar
 from wire.faults import FACTS, Fault, Severity
+from wire.functions import FunctionStatus
 from wire.presence import Activity, Component, HostFacts
 from wire.uplink import RecordClass
 
@@ -89,6 +91,12 @@ class SelfDescription(Protocol):
 
     def open_commands(self) -> list[str]:
         """Ids of commands without a final state."""
+
+    def functions(self) -> list[FunctionStatus]:
+        """What patients can do now."""
+
+    def consumables(self) -> list[ConsumableStatus]:
+        """What is left now."""
 
 
 def severity_of(fault: Fault, severity: Severity | None) -> Severity:

@@ -11,9 +11,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from wire.consumables import ConsumableStatus
 from wire.enrolment import PairingCode
 from wire.envelope import ComponentName, Moment, ShortText, Text, WireModel
 from wire.faults import Severity
+from wire.functions import FunctionStatus
 from wire.presence import Activity, QueueDepth
 
 
@@ -138,6 +140,20 @@ class AgentState(WireModel):
     components: list[ComponentView] = Field(default_factory=list)
     alarms: list[AlarmView] = Field(default_factory=list)
     metrics: dict[ShortText, float] = Field(default_factory=dict)
+    functions: list[FunctionStatus] = Field(default_factory=list)
+    consumables: list[ConsumableStatus] = Field(default_factory=list)
+
+
+class FunctionsChanged(WireModel):
+    """Payload of `Common.FunctionsChanged`: all functions; sent to a page that joins, and whenever one changes."""
+
+    functions: list[FunctionStatus]
+
+
+class ConsumablesChanged(WireModel):
+    """Payload of `Common.ConsumablesChanged`: all consumables; sent to a page that joins, and whenever one changes."""
+
+    consumables: list[ConsumableStatus]
 
 
 class HealthView(WireModel):

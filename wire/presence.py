@@ -7,7 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from wire.consumables import ConsumableStatus
 from wire.envelope import ComponentName, Moment, Scalar, ShortText, Text, WireMessage, WireModel
+from wire.functions import FunctionStatus
 
 SESSION_LIMIT = 2**63 - 1
 KEEPALIVE_S = 20
@@ -80,6 +82,9 @@ class Birth(WireMessage):
     twin_version: int = Field(default=0, ge=0)
     certificate_expires_at: Moment | None = None
     started_at: Moment | None = None
+    functions: list[FunctionStatus] = Field(default_factory=list, max_length=32)
+    """As they stood at `at`; what changed since is in the uplink's records."""
+    consumables: list[ConsumableStatus] = Field(default_factory=list, max_length=32)
 
 
 class Activity(StrEnum):

@@ -5,9 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from wire.envelope import ComponentName, Scalar, ShortText, Text
+from wire.consumables import ConsumableUnit
+from wire.envelope import Code, ComponentName, Scalar, ShortText, Text
+from wire.faults import Fault
+from wire.functions import Lack, PatientFunction
 
 
 class ProfileModel(BaseModel):
@@ -53,6 +57,22 @@ class LinkProfile(ProfileModel):
     options: dict[ShortText, Scalar] = Field(default_factory=dict)
 
 
+class ConsumableProfile(ProfileModel):
+    """What a device uses up, and from when on there is little of it."""
+
+    unit: ConsumableUnit
+    capacity: float = Field(gt=0.0)
+    low: float = Field(ge=0.0, description="low from here down; where a sensor says low, what is left then")
+    part: ShortText | None = None
+
+    @field_validator("low")
+    @classmethod
+    def _is_below(cls, low: float, info: ValidationInfo) -> float:
+        if low >= info.data.get("capacity", float("inf")):
+            raise PydanticCustomError("low_mark", "must be below the capacity")
+        return low
+
+
 class DeviceProfile(ProfileModel):
     """`devices/<vendor>-<model>.yaml`."""
 
@@ -64,7 +84,7 @@ class DeviceProfile(ProfileModel):
     dialect: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,63}$")]
     capabilities: dict[ShortText, Scalar] = Field(default_factory=dict)
     quirks: dict[ShortText, Scalar] = Field(default_factory=dict)
-    consumables: dict[ShortText, dict[ShortText, Scalar]] = Field(default_factory=dict)
+    consumables: dict[Code, ConsumableProfile] = Field(default_factory=dict, max_length=8)
     firmware: dict[ShortText, Any] = Field(default_factory=dict)
     notes: Text | None = None
 
@@ -78,10 +98,77 @@ class KioskDevice(ProfileModel):
     silent_after_s: float | None = Field(default=None, gt=0.0)
 
 
+class Condition(StrEnum):
+    """What a function needs of a component; `works` where nothing is said."""
+
+    WORKS = "works"
+    """It is in use, and no fault is up that stops it."""
+    ANSWERS = "answers"
+    """It is in use, whatever it lacks."""
+    PAPER = "paper"
+    """It is in use and has paper."""
+    TONER = "toner"
+    """It is in use and has toner."""
+
+
+_NAME = r"[a-z][a-z0-9_.-]{0,63}"
+Need = Annotated[str, Field(pattern=rf"^{_NAME}(:({'|'.join(Condition)}))?$", description="component[:condition]")]
+Guard = Annotated[str, Field(pattern=rf"^{_NAME}:[a-z][a-z0-9_]+$", description="component:fault")]
+Way = Annotated[list[Need], Field(max_length=8)]
+
+
+class Fallback(ProfileModel):
+    """A way that goes without something."""
+
+    needs: Way
+    lacks: Lack
+
+
+class FunctionProfile(ProfileModel):
+    """What a patient function needs: one whole way is enough."""
+
+    ways: list[Way] = Field(min_length=1, max_length=32)
+    degraded: list[Fallback] = Field(default_factory=list, max_length=16)
+    stopped_by: list[Guard] = Field(default_factory=list, max_length=16)
+    """It is lost while one of these faults is up; the silence of these components changes nothing."""
+
+
 class KioskProfile(ProfileModel):
-    """`kiosks/<model>.yaml`: which devices on which port."""
+    """`kiosks/<model>.yaml`: which devices on which port, and what patients can do with them."""
 
     model: ShortText
     title_zh: ShortText
     title_en: ShortText
     devices: list[KioskDevice] = Field(default_factory=list, max_length=64)
+    functions: dict[PatientFunction, FunctionProfile | None] = Field(default_factory=dict)
+    """Takes the place of what the devices would mean by default; None: this kiosk does not offer it."""
+
+    @field_validator("functions")
+    @classmethod
+    def _names_what_there_is(
+        cls, functions: dict[PatientFunction, FunctionProfile | None], info: ValidationInfo
+    ) -> dict[PatientFunction, FunctionProfile | None]:
+        known = {place.component for place in info.data.get("devices", ())}
+        faults = {fault.value for fault in Fault}
+        for function, profile in functions.items():
+            for key, name in _names(profile):
+                component, _, tail = name.partition(":")
+                if component not in known:
+                    raise _mistake(function, key, f"no component {component!r} in devices")
+                if key.startswith("stopped_by") and tail not in faults:
+                    raise _mistake(function, key, f"no fault {tail!r}")
+        return functions
+
+
+def _names(profile: FunctionProfile | None) -> list[tuple[str, str]]:
+    """Everything that a function names, with the key where it does."""
+    if profile is None:
+        return []
+    ways = {f"ways.{place}": way for place, way in enumerate(profile.ways)}
+    ways |= {f"degraded.{place}.needs": fallback.needs for place, fallback in enumerate(profile.degraded)}
+    ways |= {"stopped_by": profile.stopped_by}
+    return [(f"{key}.{place}", name) for key, way in ways.items() for place, name in enumerate(way)]
+
+
+def _mistake(function: PatientFunction, key: str, what: str) -> PydanticCustomError:
+    return PydanticCustomError("profile", "{where}: {what}", {"where": f"{function}.{key}", "what": what})

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from agent.devices.machine import DeviceState
 from agent.devices.manager import Seen, Sink
 from agent.local_api.feed import Feed
+from wire.consumables import ConsumableStatus
+from wire.device_api import ConsumablesChanged, FunctionsChanged
 from wire.envelope import Scalar
+from wire.functions import FunctionStatus
 
 EVENT: Final = "Common.DeviceEvent"
+FUNCTIONS: Final = "Common.FunctionsChanged"
+CONSUMABLES: Final = "Common.ConsumablesChanged"
 DEVICE: Final[Mapping[DeviceState, str]] = MappingProxyType(
     {
         DeviceState.ABSENT: "noDevice",
@@ -48,3 +53,14 @@ class PageNews:
     def alive(self, seen: Seen) -> None:
         """See `Sink`."""
         self._rest.alive(seen)
+
+
+def capability_news(feed: Feed) -> Callable[[Sequence[FunctionStatus], Sequence[ConsumableStatus]], None]:
+    """What tells pages, those that join later too, what patients can do and what is left."""
+
+    def tell(functions: Sequence[FunctionStatus], consumables: Sequence[ConsumableStatus]) -> None:
+        now = FunctionsChanged(functions=list(functions)), ConsumablesChanged(consumables=list(consumables))
+        for name, payload in zip((FUNCTIONS, CONSUMABLES), now, strict=True):
+            feed.fact(name, payload.model_dump(mode="json", exclude_none=True))
+
+    return tell

@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from agent.local_api import asyncapi, device_news, feed, lease, maintenance
+from agent.local_api import asyncapi, consumables, device_news, feed, lease, maintenance
 from agent.local_api.dialogue import Verb
 from agent.local_api.metrics import MetricsPage
 from agent.local_api.server import local_api
 from agent.local_api.verbs import device_verbs
 from agent.local_api.verbs.printers import EVENT as JOB_EVENT
 from agent.local_api.verbs.printers import JobDone
+from wire.device_api import ConsumablesChanged, FunctionsChanged
 from wire.envelope import ComponentName, Scalar, ShortText
 
 
@@ -46,13 +47,15 @@ UNSOLICITED: Final[Mapping[str, type[BaseModel]]] = {
     feed.STATUS: StatusChanged,
     device_news.EVENT: DeviceHappened,
     JOB_EVENT: JobDone,
+    device_news.FUNCTIONS: FunctionsChanged,
+    device_news.CONSUMABLES: ConsumablesChanged,
 }
 _NOBODY: Final[Any] = None  # stands for what commands work on; a description does not touch it
 
 
 def commands() -> dict[str, Verb]:
     """Every command there is, on no kiosk at all: to be described, not to be run."""
-    found = {**lease.verbs(_NOBODY), **device_verbs(_NOBODY, _NOBODY)}
+    found = {**lease.verbs(_NOBODY), **device_verbs(_NOBODY, _NOBODY), **consumables.verbs(_NOBODY)}
     return {**found, **maintenance.verbs(_NOBODY, _NOBODY)}
 
 

@@ -18,12 +18,15 @@ class Feed:
 
     def __init__(self) -> None:
         self._status: dict[str, Json] = {}
+        self._facts: dict[str, Json] = {}
         self._pages: set[Hear] = set()
 
     def join(self, hear: Hear) -> None:
         """Tell this page everything as it is now, and what changes from now on."""
         for component, status in self._status.items():
             hear(_unsolicited(STATUS, {"component": component, **status}))
+        for name, payload in self._facts.items():
+            hear(_unsolicited(name, payload))
         self._pages.add(hear)
 
     def leave(self, hear: Hear) -> None:
@@ -38,6 +41,12 @@ class Feed:
         self._status[component] = dict(status)
         if changed:
             self.event(STATUS, {"component": component, **changed})
+
+    def fact(self, name: str, payload: Json) -> None:
+        """Something that is so until the next such message; a page that joins later hears it too."""
+        if self._facts.get(name) != payload:
+            self._facts[name] = payload
+            self.event(name, payload)
 
     def event(self, name: str, payload: Json) -> None:
         """Something happened that belongs to no command."""

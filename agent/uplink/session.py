@@ -267,6 +267,8 @@ class Session:
             twin_version=parts.description.twin_version(),
             certificate_expires_at=self._expires_at,
             started_at=parts.about.started_at,
+            functions=parts.description.functions(),
+            consumables=parts.description.consumables(),
         )
         await self._publish(Channel.BIRTH, encode(birth))
         fields: dict[str, Any] = {

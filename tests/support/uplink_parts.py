@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from agent.settings import UplinkSettings
+from wire.consumables import ConsumableStatus
+from wire.functions import FunctionStatus
 from wire.presence import Activity, Component, HostFacts
 
 QUICK = UplinkSettings(
@@ -30,5 +32,13 @@ class Description:
         return 3
 
     def open_commands(self) -> list[str]:
+        """None."""
+        return []
+
+    def functions(self) -> list[FunctionStatus]:
+        """None: it has no devices."""
+        return []
+
+    def consumables(self) -> list[ConsumableStatus]:
         """None."""
         return []

@@ -106,6 +106,10 @@ export interface components {
             clock_offset_s: number | null;
             /** Components */
             components: components["schemas"]["ComponentView"][];
+            /** Consumables */
+            consumables: components["schemas"]["ConsumableStatus"][];
+            /** Functions */
+            functions: components["schemas"]["FunctionStatus"][];
             /**
              * Kid
              * @default null
@@ -164,6 +168,73 @@ export interface components {
             name: string;
         };
         /**
+         * ConsumableLevel
+         * @description How it stands.
+         * @enum {string}
+         */
+        ConsumableLevel: "ok" | "low" | "empty" | "unknown";
+        /**
+         * ConsumableSource
+         * @description What `remaining` rests on.
+         * @enum {string}
+         */
+        ConsumableSource: "reported" | "sensor" | "counted" | "none";
+        /**
+         * ConsumableStatus
+         * @description One consumable of one device; what is not known is None, never full.
+         */
+        ConsumableStatus: {
+            /**
+             * Capacity
+             * @default null
+             */
+            capacity: number | null;
+            /** Component */
+            component: string;
+            /** Consumable */
+            consumable: string;
+            /**
+             * Days Left
+             * @default null
+             */
+            days_left: number | null;
+            level: components["schemas"]["ConsumableLevel"];
+            /**
+             * Part
+             * @default null
+             */
+            part: string | null;
+            /**
+             * Per Day
+             * @default null
+             */
+            per_day: number | null;
+            /**
+             * Percent
+             * @default null
+             */
+            percent: number | null;
+            /**
+             * Refilled At
+             * @default null
+             */
+            refilled_at: string | null;
+            /**
+             * Remaining
+             * @default null
+             */
+            remaining: number | null;
+            /** @default none */
+            source: components["schemas"]["ConsumableSource"];
+            unit: components["schemas"]["ConsumableUnit"];
+        };
+        /**
+         * ConsumableUnit
+         * @description What a consumable is counted in.
+         * @enum {string}
+         */
+        ConsumableUnit: "mm" | "sheets" | "percent" | "pieces";
+        /**
          * EnrolmentView
          * @description GET /api/v1/enrolment: what the kiosk's screen shows to the engineer.
          */
@@ -189,6 +260,43 @@ export interface components {
              */
             serial: string | null;
             state: components["schemas"]["LinkState"];
+        };
+        /**
+         * FunctionReason
+         * @description Why a function is not whole: a fault that is up at a component, or `not_seen`.
+         */
+        FunctionReason: {
+            /** Code */
+            code: string;
+            /** Component */
+            component: string;
+        };
+        /**
+         * FunctionState
+         * @description Whether a function is there, best first.
+         * @enum {string}
+         */
+        FunctionState: "available" | "degraded" | "unknown" | "lost";
+        /**
+         * FunctionStatus
+         * @description How one function stands.
+         */
+        FunctionStatus: {
+            /** Because */
+            because: components["schemas"]["FunctionReason"][];
+            /** Function */
+            function: string;
+            /**
+             * Lacks
+             * @default null
+             */
+            lacks: string | null;
+            /**
+             * Since
+             * @default null
+             */
+            since: string | null;
+            state: components["schemas"]["FunctionState"];
         };
         /**
          * HealthView
@@ -315,7 +423,14 @@ export type SchemaAgentState = components['schemas']['AgentState'];
 export type SchemaAlarmView = components['schemas']['AlarmView'];
 export type SchemaComponentHealth = components['schemas']['ComponentHealth'];
 export type SchemaComponentView = components['schemas']['ComponentView'];
+export type SchemaConsumableLevel = components['schemas']['ConsumableLevel'];
+export type SchemaConsumableSource = components['schemas']['ConsumableSource'];
+export type SchemaConsumableStatus = components['schemas']['ConsumableStatus'];
+export type SchemaConsumableUnit = components['schemas']['ConsumableUnit'];
 export type SchemaEnrolmentView = components['schemas']['EnrolmentView'];
+export type SchemaFunctionReason = components['schemas']['FunctionReason'];
+export type SchemaFunctionState = components['schemas']['FunctionState'];
+export type SchemaFunctionStatus = components['schemas']['FunctionStatus'];
 export type SchemaHealthView = components['schemas']['HealthView'];
 export type SchemaLinkState = components['schemas']['LinkState'];
 export type SchemaProblem = components['schemas']['Problem'];

@@ -1,0 +1,51 @@
+"""The command with which a person says that paper or toner was put in."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.local_api.dialogue import Progress, Refusal, Verb
+from wire.consumables import ConsumableStatus
+from wire.device_api import CompletionCode
+from wire.envelope import Code, ComponentName
+
+
+class Refilled(BaseModel):
+    """What was put in, and how much where it is not a full one, in the unit of the consumable."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    component: ComponentName
+    consumable: Code
+    amount: float | None = Field(default=None, gt=0.0, le=1e9, allow_inf_nan=False)
+
+
+class Consumables(Protocol):
+    """The part of `agent.health.capabilities.Capabilities` that pages use."""
+
+    async def refilled(self, component: str, consumable: str, amount: float | None = None) -> ConsumableStatus:
+        """It is new. Raises: KeyError."""
+
+
+def verbs(service: Consumables) -> dict[str, Verb]:
+    """`Maintenance.Refilled`."""
+
+    async def refilled(request: Refilled, progress: Progress) -> ConsumableStatus:  # noqa: ARG001 - as `Verb` has it
+        try:
+            return await service.refilled(request.component, request.consumable, request.amount)
+        except KeyError:
+            code = "noSuchConsumable"
+            raise Refusal(code, "not of this kiosk", completion=CompletionCode.INVALID_DATA) from None
+
+    return {
+        "Maintenance.Refilled": Verb(
+            Refilled,
+            refilled,
+            limit_s=10.0,
+            summary="耗材已更换 · Paper, toner or the like was put in",
+            result=ConsumableStatus,
+            refusals=("noSuchConsumable",),
+        )
+    }

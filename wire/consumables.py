@@ -1,0 +1,64 @@
+"""What a kiosk uses up: how much is left and for how many days, per device."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field
+
+from wire.envelope import Code, ComponentName, Moment, WireModel
+
+CONSUMABLE_LEVEL: Final = "consumable.level"
+"""Name of the event record; its component is the device, its fields are those of `ConsumableStatus` without it."""
+CONSUMABLE_USED: Final = "Common.ConsumableUsed"
+"""A driver's event: `{consumable: amount}` in the unit of the device's profile."""
+
+
+class ConsumableUnit(StrEnum):
+    """What a consumable is counted in."""
+
+    MM = "mm"
+    SHEETS = "sheets"
+    PERCENT = "percent"
+    PIECES = "pieces"
+
+
+class ConsumableLevel(StrEnum):
+    """How it stands."""
+
+    OK = "ok"
+    LOW = "low"
+    EMPTY = "empty"
+    UNKNOWN = "unknown"
+
+
+class ConsumableSource(StrEnum):
+    """What `remaining` rests on."""
+
+    REPORTED = "reported"
+    """The device says how much."""
+    SENSOR = "sensor"
+    """A sensor said low or empty, and use was counted from there."""
+    COUNTED = "counted"
+    """Use was counted from a refill."""
+    NONE = "none"
+
+
+class ConsumableStatus(WireModel):
+    """One consumable of one device; what is not known is None, never full."""
+
+    component: ComponentName
+    consumable: Code
+    unit: ConsumableUnit
+    level: ConsumableLevel
+    source: ConsumableSource = ConsumableSource.NONE
+    remaining: float | None = Field(default=None, ge=0.0)
+    capacity: float | None = Field(default=None, gt=0.0)
+    percent: float | None = Field(default=None, ge=0.0, le=100.0)
+    per_day: float | None = Field(default=None, ge=0.0)
+    """The median of the last days."""
+    days_left: float | None = Field(default=None, ge=0.0)
+    part: str | None = Field(default=None, max_length=64)
+    """What to bring."""
+    refilled_at: Moment | None = None
