@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from simulators.lab.devices.report_printer import ReportPrinter
 from simulators.lab.errors import ActionRefused, BadArguments, UnknownAction
 from simulators.lab.kiosk import DEVICES, LabKiosk
 from simulators.lab.lab import Lab, UnknownDevice
+from simulators.lab.picture import png
 
 _BEARER = "Bearer "
 _KEEP_ALIVE = b": nothing new\n\n"
@@ -173,7 +175,7 @@ def _add_papers(routes: Routes, lab: Lab) -> None:
             raise Problem(404, "unknown_receipt", "没有这张凭条 · No such receipt")
         if kind == "txt":
             return FileBody(text_of(found.items).encode(), "text/plain; charset=utf-8")
-        raise Problem(501, "no_picture", "图片不可用 · no picture")
+        return FileBody(await asyncio.to_thread(png, found.items, printer.columns), "image/png")
 
     @routes.get(f"{base}/reports", permission=SIGNED_IN, summary="A4 打印作业 · Jobs of the A4 printer")
     async def reports(call: Call, name: str, component: str) -> Page[ReportRow]:

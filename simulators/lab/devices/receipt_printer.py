@@ -131,6 +131,11 @@ class ReceiptPrinter(ByteDevice):
         """See `Device`."""
         self._collect()
 
+    @property
+    def columns(self) -> int:
+        """Characters in a line."""
+        return self.core.model.columns
+
     def hanging(self) -> tuple[Item, ...]:
         """What is printed and not cut off yet."""
         return tuple(self.core.page)
