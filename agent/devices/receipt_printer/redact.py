@@ -8,6 +8,7 @@ comes is sorted by the driver's own demultiplexer; what that takes for noise, an
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -50,7 +51,7 @@ _QUERIES: Mapping[bytes, Query] = MappingProxyType(
 )
 _BLOCK_HEAD_BYTES = 2
 _NOISE, _CALM = b"\xff", b"\x12"  # for a player: a byte that no printer sends, a status byte without a fault
-Expect = Callable[[Query], None]
+_MARKS_KEPT = 8
 Count = Callable[[bytes], int]
 
 
@@ -78,7 +79,7 @@ class ReceiptRedactor:
     def __init__(self, digest: Digest) -> None:
         del digest  # what is printed comes in pieces of every size; a digest of a piece would tell too much
         self._answers = _Answers()
-        self._page = _Page(self._answers.expect)
+        self._page = _Page(self._answers)
 
     def feed(self, way: Way, data: bytes) -> list[Part]:
         """See `Redactor`."""
@@ -98,8 +99,8 @@ def redact(data: bytes, way: Way, digest: Digest) -> list[Part]:
 class _Page:
     """What is sent. Text is masked as it comes; only the head of a command is ever held."""
 
-    def __init__(self, expect: Expect) -> None:
-        self._expect = expect
+    def __init__(self, answers: _Answers) -> None:
+        self._answers = answers
         self._held = b""
         self._content = 0
         """So many bytes of a code or a picture are still to come."""
@@ -164,7 +165,7 @@ class _Page:
 
     def _ask(self, command: bytes) -> None:
         if (query := _QUERIES.get(command)) is not None:
-            self._expect(query)
+            self._answers.expect(query)
 
     def _command(self, held: bytes, parts: list[Part]) -> int:
         if len(held) < 2:  # noqa: PLR2004 - a command has two bytes at least
@@ -210,7 +211,9 @@ class _Page:
                 return 0
             if not held.startswith(_MARK_HEAD):
                 return self._mask(length, parts, "data")
-            parts += [_MARK_HEAD, Echo("process_id", held[len(_MARK_HEAD) : length])]
+            mark = held[len(_MARK_HEAD) : length]
+            self._answers.marks.append(mark)
+            parts += [_MARK_HEAD, Echo("process_id", mark)]
             return length
         parts.append(held[:head])
         if held[2:3] == b"k" and body <= 4:  # noqa: PLR2004 - settings of a code, not its content
@@ -229,6 +232,8 @@ class _Answers:
         self._flow = bytearray()
         """XON and XOFF that came in the middle of something; they are put in front of it."""
         self._text: Query | None = None
+        self.marks: deque[bytes] = deque(maxlen=_MARKS_KEPT)
+        """What a printer may repeat, newest last."""
 
     def expect(self, query: Query) -> None:
         if self._text is not None:
@@ -265,10 +270,12 @@ class _Answers:
                 noise = min(count, len(self._open))
                 del self._open[:noise]
                 parts.append(Mask(NOISE, noise, _NOISE))
-            case Block(header=frames.PROCESS_ID_HEADER, identifier=frames.PROCESS_ID, body=mark):
+            case Block(body=body):
                 whole = self._taken(self._open)
-                parts += [whole[:_BLOCK_HEAD_BYTES], Echo("process_id", mark), whole[_BLOCK_HEAD_BYTES + len(mark) :]]
-            case Answer() | Asb() | Block():
+                is_ours = body in self.marks
+                inner = Echo("process_id", body) if is_ours else Mask("block", len(body), _FILL)
+                parts += [whole[:_BLOCK_HEAD_BYTES], inner, whole[_BLOCK_HEAD_BYTES + len(body) :]]
+            case Answer() | Asb():
                 parts.append(self._taken(self._open))
             case _:
                 parts.append(Mask("unasked", len(self._open), _CALM))
