@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SettingsError as error:
         print(f"设置错误 (settings): {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
+    if given.command == "maintenance":
+        sys.exit(_maintenance_code(settings))
     sys.exit(_status(settings, as_json=given.json) if given.command == "status" else _run(settings))
 
 
@@ -62,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     actions = profile.add_subparsers(dest="action", required=True, metavar="操作")
     check = actions.add_parser("check", help="检查配置文件 (check profile files)")
     check.add_argument("files", type=Path, nargs="+", metavar="FILE", help="devices/*.yaml 或 kiosks/*.yaml")
+    maintenance = commands.add_parser("maintenance", help="现场维护 (maintenance at the kiosk)")
+    doings = maintenance.add_subparsers(dest="action", required=True, metavar="操作")
+    doings.add_parser("code", help="生成一次性维护码, 10 分钟内有效 (one-time code for the maintenance page)")
     parser.set_defaults(json=False)
     return parser
 
@@ -84,6 +89,21 @@ def _describe(what: str) -> int:
 
     document = documents.asyncapi_document() if what == "asyncapi" else documents.openapi()
     print(json.dumps(document, ensure_ascii=False, indent=2))
+    return 0
+
+
+def _maintenance_code(settings: Settings) -> int:
+    from agent.maintenance.access import FILE, LIFE_S, CodeFile  # noqa: PLC0415 - the others do without it
+
+    try:
+        codes = CodeFile(settings.data_dir / FILE, _BOOT_ID.read_text(encoding="ascii").strip())
+        code = codes.issue(SystemClock())
+    except OSError as error:
+        print(f"无法写入数据目录 (data directory) {settings.data_dir}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    print(f"维护码 (code)        {code}")
+    print(f"有效期 (valid for)   {LIFE_S / 60:.0f} 分钟, 只能使用一次 (minutes, once)")
+    print(f"页面 (page)          http://127.0.0.1:{settings.local_api.port}/maintenance")
     return 0
 
 

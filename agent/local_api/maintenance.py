@@ -15,7 +15,7 @@ from agent.maintenance.service import STATUS, Devices, Maintenance, MaintenanceR
 from agent.maintenance.visit import PaperChange, Result
 from agent.maintenance.wizard import Event, Step, choices
 from wire.envelope import ComponentName, Scalar, ShortText
-from wire.faults import Fault
+from wire.faults import FACTS, Fault
 from wire.profile import Capability
 
 TEST_LIMIT_S: Final = 240.0
@@ -85,6 +85,15 @@ class DeviceTests(BaseModel):
     has_paper: bool
 
 
+class FaultText(BaseModel):
+    """What a fault is called, and what the engineer does about it."""
+
+    zh: str
+    en: str
+    remedy_zh: str
+    remedy_en: str
+
+
 class MaintenanceOpened(BaseModel):
     """The engineer is in."""
 
@@ -92,6 +101,7 @@ class MaintenanceOpened(BaseModel):
     visit: str
     engineer: str
     devices: list[DeviceTests]
+    faults: dict[Fault, FaultText]
 
 
 class ResultView(BaseModel):
@@ -157,7 +167,14 @@ class _Desk:
             for seen in self._devices.seen()
         ]
         return MaintenanceOpened(
-            pass_word=visit.pass_word, visit=visit.number, engineer=visit.engineer, devices=devices
+            pass_word=visit.pass_word,
+            visit=visit.number,
+            engineer=visit.engineer,
+            devices=devices,
+            faults={
+                fault: FaultText(zh=facts.zh, en=facts.en, remedy_zh=facts.remedy_zh, remedy_en=facts.remedy_en)
+                for fault, facts in FACTS.items()
+            },
         )
 
     async def close(self, request: InMaintenance, _progress: Progress) -> MaintenanceClosed:
