@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agent.health.components import ComponentBook
 from agent.health.machine import host_facts
 from agent.health.monitor import HealthMonitor
+from agent.health.power import PowerGuard, PowerState
 from agent.health.sampler import HostSampler
 from agent.local_api.auth import LocalToken
 from agent.local_api.feed import Feed
@@ -197,7 +198,8 @@ class Agent:
         self.started_at: datetime = clock.utc()
         self.started_s = clock.monotonic()
         self.server_time = ServerTime(clock)
-        self.lease = SessionLease(clock)
+        self.power = PowerState()
+        self.lease = SessionLease(clock, self.power)
         self.feed = Feed()
         self.components = ComponentBook(clock)
         run = RunIdentity(boot=ulid(clock), host_boot=host_boot)
@@ -205,6 +207,7 @@ class Agent:
         self.reporter = OutboxReporter(self.outbox)
         self.host_boot = host_boot
         self.capabilities: Capabilities | None = None
+        self.guard: PowerGuard | None = None
         self.devices = self._devices()
         self.spool = None if self.devices is None else self._spool(self.devices, data / "print")
         self.description = Description(host_facts(), self.lease, self.devices, self.capabilities)
@@ -247,6 +250,8 @@ class Agent:
                 parts.append(Supervised("devices", self.devices.run))
             if self.capabilities is not None:
                 parts.append(Supervised("capabilities", self.capabilities.run))
+            if self.guard is not None:
+                parts.append(Supervised("power", self.guard.run))
             if self.spool is not None:
                 parts.append(Supervised("print-spool", self.spool.run))
             if self.maintenance is not None:
@@ -268,17 +273,20 @@ class Agent:
         if chosen.kiosk_profile is None:
             return None
         from agent.devices.manager import DeviceManager, fitted  # noqa: PLC0415 - half a MiB
-        from agent.devices.profiles import load_kiosk  # noqa: PLC0415 - the same
+        from agent.devices.profiles import find_kiosk, load_kiosk  # noqa: PLC0415 - the same
         from agent.health.devices import DeviceNews  # noqa: PLC0415 - the same
         from agent.local_api.device_news import PageNews  # noqa: PLC0415 - the same
 
-        places = load_kiosk(chosen.kiosk_profile, chosen.ports)
+        profile = find_kiosk(chosen.kiosk_profile, self.settings.profile_dir)
+        places = load_kiosk(profile, chosen.ports)
         news = DeviceNews(self.reporter, self.components)
         for place in places:
             kind, silent_after_s = place.profile.capability, place.place.silent_after_s
             news.expect(place.place.component, kind, silent_after_s=silent_after_s)
-        self.capabilities = self._capabilities(chosen.kiosk_profile, places, news)
-        sink = PageNews(self.feed, self.capabilities)
+        self.capabilities = self._capabilities(profile, places, news)
+        command = chosen.switch_off_command
+        self.guard = PowerGuard(self.power, self.capabilities, self.reporter, self.lease.activity, command)
+        sink = PageNews(self.feed, self.guard)
         return DeviceManager(fitted(places), sink, self.clock, cap_s=chosen.retry_cap_s)
 
     def _capabilities(self, kiosk_profile: Path, places: Sequence[Place], rest: DeviceNews) -> Capabilities:

@@ -100,13 +100,14 @@ class UplinkSettings(Section):
 class DevicesSettings(Section):
     """Which devices this kiosk has."""
 
-    kiosk_profile: Path | None = Field(
-        default=None, description="firmware_profiles/kiosks/MODEL.yaml; none: no devices"
-    )
+    kiosk_profile: Path | None = Field(default=None, description="name of a kiosk model, or its file; none: no devices")
     ports: dict[ShortText, Text] = Field(
         default_factory=dict, description="component -> port here, best a name below /dev/serial/by-id; * is allowed"
     )
     retry_cap_s: float = Field(default=30.0, gt=0.0, le=60.0)
+    switch_off_command: list[Text] = Field(
+        default_factory=list, description="run when the UPS will not last, e.g. systemctl poweroff; none: nothing"
+    )
 
 
 class Settings(Section):
@@ -116,7 +117,9 @@ class Settings(Section):
     serial: ShortText | None = Field(default=None, description="serial number on the machine's plate")
     model: ShortText | None = None
     profile: ShortText | None = None
-    profile_dir: Path | None = None
+    profile_dir: Path | None = Field(
+        default=None, description="folder with devices/ and kiosks/; default: the profiles that came with the agent"
+    )
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
     log_json: bool = True
     fleet: FleetSettings = Field(default_factory=FleetSettings)

@@ -2,8 +2,8 @@
 
 A bundle is `dist/hospital-kiosk-<part>-<version>.tar.gz` with a wheel of the part's packages, the wheels of the
 part's extra as the lock file pins them, their hashes, SHA256SUMS and install.sh (docs/runbooks/install-bundle.md).
-A kiosk gets `agent`, `wire` and `kit`; the server's code never reaches it. The same commit gives the same wheel of
-ours, byte for byte. Bundles are not signed.
+A kiosk gets `agent`, `wire`, `kit` and the firmware profiles; the server's code never reaches it. The same commit
+gives the same wheel of ours, byte for byte. Bundles are not signed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Part:
 
 PARTS: Mapping[str, Part] = MappingProxyType(
     {
-        "agent": Part("agent", ("agent", "wire", "kit"), ("kiosk-agent",)),
+        "agent": Part("agent", ("agent", "wire", "kit", "firmware_profiles"), ("kiosk-agent",)),
         "fleet": Part("fleet", ("fleet_server", "wire", "kit"), ("fleet-server", "kioskctl"), has_dashboard=True),
         "sim": Part("sim", ("simulators", "wire", "kit"), ("kiosk-sim",)),
     }

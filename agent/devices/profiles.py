@@ -14,6 +14,8 @@ from wire.profile import DeviceProfile, KioskDevice, KioskProfile
 
 M = TypeVar("M", bound=BaseModel)
 FILE_BYTES_MAX = 64 * 1_024
+INSTALLED = Path(__file__).resolve().parents[2] / "firmware_profiles"
+"""Where a bundle puts them: beside the packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,13 @@ class Place:
     place: KioskDevice
     profile: DeviceProfile
     port: str | None
+
+
+def find_kiosk(chosen: Path, folder: Path | None = None) -> Path:
+    """The file of a kiosk model: a path as it is, a name below `folder` or the profiles that came with the agent."""
+    if len(chosen.parts) > 1 or chosen.suffix:
+        return chosen
+    return (folder or INSTALLED) / "kiosks" / f"{chosen}.yaml"
 
 
 def load_kiosk(file: Path, ports: Mapping[str, str] | None = None) -> list[Place]:

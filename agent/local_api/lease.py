@@ -11,6 +11,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.health.power import PowerState
 from agent.local_api.dialogue import Json, Progress, Refusal, Verb
 from kit.clock import Clock, ulid
 from kit.logs import get_logger
@@ -35,8 +36,9 @@ class _Lease:
 class SessionLease:
     """Who serves a patient, judged by the monotonic clock."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Nobody does."""
+    def __init__(self, clock: Clock, power: PowerState | None = None) -> None:
+        """Nobody does; without a supply the mains are taken to be there."""
+        self._power = power or PowerState()
         self.barred: Callable[[], bool] = lambda: False
         """Whether no session may begin: an engineer is at work."""
         self._clock = clock
@@ -53,8 +55,10 @@ class SessionLease:
         """Take the lease.
 
         Raises:
-            Refusal: another page serves a patient, or an engineer is at work.
+            Refusal: another page serves a patient, an engineer is at work, or the kiosk is about to switch off.
         """
+        if self._power.is_low:
+            raise Refusal("batteryLow", "the kiosk is about to switch off")
         if self.barred():
             raise Refusal("maintenance", "an engineer is at work")
         if self._current() is not None:
@@ -74,6 +78,8 @@ class SessionLease:
     def pay(self, number: str, *, is_paying: bool) -> SessionState:
         """A payment begins or is over; it is not interrupted by the end of the session. Raises: Refusal."""
         lease = self._mine(number)
+        if is_paying and lease.paying_until_s is None and self._power.is_on_battery:
+            raise Refusal("onBattery", "no payment begins on battery")
         lease.paying_until_s = self._clock.monotonic() + PAYING_S if is_paying else None
         return self.state()
 
@@ -142,7 +148,7 @@ def verbs(lease: SessionLease) -> dict[str, Verb]:
     async def state(_request: _Nothing, _progress: Progress) -> Json:
         return _json(lease.state())
 
-    mine, taken = ("noSession",), ("sessionActive", "maintenance")
+    mine, taken = ("noSession",), ("sessionActive", "maintenance", "batteryLow")
     return {
         "Session.Begin": Verb(
             _Nothing, begin, summary="开始一次会话 · Take the lease", result=SessionState, refusals=taken
@@ -151,7 +157,11 @@ def verbs(lease: SessionLease) -> dict[str, Verb]:
             _Held, renew, summary="患者仍在操作 · The patient is still there", result=SessionState, refusals=mine
         ),
         "Session.Pay": Verb(
-            _Paying, pay, summary="付款开始或结束 · A payment begins or is over", result=SessionState, refusals=mine
+            _Paying,
+            pay,
+            summary="付款开始或结束 · A payment begins or is over",
+            result=SessionState,
+            refusals=(*mine, "onBattery"),
         ),
         "Session.End": Verb(_Held, end, summary="结束会话 · The patient is gone", result=SessionState, refusals=mine),
         "Session.State": Verb(_Nothing, state, summary="会话现状 · The lease as it is", result=SessionState),

@@ -20,8 +20,9 @@ def test_a_wheel_holds_the_parts_packages_and_no_other(name: str, tmp_path: Path
         metadata = archive.read(next(entry for entry in names if entry.endswith("/METADATA"))).decode()
     inside = {entry.partition("/")[0] for entry in names if ".dist-info/" not in entry}
     assert inside == set(part.packages)
-    for package in part.packages:
+    for package in set(part.packages) - {"firmware_profiles"}:
         assert {f"{package}/__init__.py", f"{package}/py.typed"} <= set(names)
+    assert ("firmware_profiles/kiosks/demo_full.yaml" in names) == (name == "agent")
     assert "Requires-Dist: pydantic" in metadata
 
 
@@ -44,6 +45,8 @@ def test_a_kiosk_bundle_installs_without_a_network_and_holds_no_server(tmp_path:
     works = "import agent, kit, wire.uplink; from importlib.metadata import version; version('hospital-kiosk-platform')"
     python = str(environment / "bin/python")
     subprocess.run([python, "-c", works], cwd=tmp_path, check=True)
+    profile = "from agent.devices.profiles import *; load_kiosk(find_kiosk(Path('wall_compact')))"
+    subprocess.run([python, "-c", profile], cwd=tmp_path, check=True)
     refused = subprocess.run([python, "-c", "import fleet_server"], cwd=tmp_path, check=False, capture_output=True)
     assert b"No module named 'fleet_server'" in refused.stderr
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.__main__ import main
-from agent.devices.profiles import check, load_kiosk
+from agent.devices.profiles import check, find_kiosk, load_kiosk
 from agent.errors import ProfileError
 from support.tree import ROOT
 
@@ -65,3 +65,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize("file", sorted((ROOT / "firmware_profiles/devices").glob("generic-sdt*.yaml")), ids=str)
 def test_ours_can_be_used(file: Path) -> None:
     assert check(file).startswith("id_card_reader")
+
+
+def test_a_kiosk_model_is_found_by_its_name(tmp_path: Path) -> None:
+    assert load_kiosk(find_kiosk(Path("demo_full")), {})
+    assert find_kiosk(Path("k1"), tmp_path) == tmp_path / "kiosks/k1.yaml"
+    assert find_kiosk(tmp_path / "other.yaml") == tmp_path / "other.yaml"

@@ -480,6 +480,20 @@ export interface components {
         /** @enum {string} */
         FaultCode: "battery_low" | "battery_worn" | "card_unreadable" | "certificate_expiring" | "clock_skew" | "component_silent" | "cover_open" | "cpu_busy" | "cutter_error" | "device_busy" | "device_error" | "disk_full" | "disk_low" | "disk_wearing" | "door_open" | "evidence_chain_broken" | "firmware_interrupted" | "head_hot" | "kiosk_cloned" | "kiosk_flooding" | "kiosk_offline" | "kiosk_unstable" | "media_not_taken" | "memory_low" | "no_picture" | "not_responding" | "on_battery" | "outbox_corrupt" | "outbox_dropping" | "output_full" | "paper_jam" | "paper_low" | "paper_out" | "print_unknown" | "protocol_error" | "reader_service_down" | "renewal_failing" | "retract_bin_full" | "revocation_not_enforced" | "sam_failed" | "session_taken_over" | "tampered" | "temperature_high" | "toner_empty" | "toner_low" | "unplugged" | "uplink_rejected" | "usb_storage" | "usb_unknown" | "wire_version_unsupported" | "wrong_device";
         /**
+         * FaultText
+         * @description What a fault is called, and what the engineer does about it.
+         */
+        FaultText: {
+            /** En */
+            en: string;
+            /** Remedy En */
+            remedy_en: string;
+            /** Remedy Zh */
+            remedy_zh: string;
+            /** Zh */
+            zh: string;
+        };
+        /**
          * First
          * @description The medium that came first.
          */
@@ -688,6 +702,10 @@ export interface components {
             devices: components["schemas"]["DeviceTests"][];
             /** Engineer */
             engineer: string;
+            /** Faults */
+            faults: {
+                [key: string]: components["schemas"]["FaultText"];
+            };
             /** Pass Word */
             pass_word: string;
             /** Visit */
@@ -1496,7 +1514,7 @@ export interface components {
                 events: Record<string, never>;
                 /** Failure */
                 failure: {
-                    errorCode?: ("maintenance" | "sessionActive") | components["schemas"]["FaultCode"];
+                    errorCode?: ("batteryLow" | "maintenance" | "sessionActive") | components["schemas"]["FaultCode"];
                     fields?: string[];
                 };
                 request: components["schemas"]["SessionBeginRequest"];
@@ -1516,7 +1534,7 @@ export interface components {
                 events: Record<string, never>;
                 /** Failure */
                 failure: {
-                    errorCode?: "noSession" | components["schemas"]["FaultCode"];
+                    errorCode?: ("noSession" | "onBattery") | components["schemas"]["FaultCode"];
                     fields?: string[];
                 };
                 request: components["schemas"]["SessionPayRequest"];
@@ -1580,6 +1598,7 @@ export type SchemaEnterPin = components['schemas']['EnterPin'];
 export type SchemaEvent = components['schemas']['Event'];
 export type SchemaFault = components['schemas']['Fault'];
 export type SchemaFaultCode = components['schemas']['FaultCode'];
+export type SchemaFaultText = components['schemas']['FaultText'];
 export type SchemaFirst = components['schemas']['First'];
 export type SchemaFunctionReason = components['schemas']['FunctionReason'];
 export type SchemaFunctionsChanged = components['schemas']['FunctionsChanged'];
