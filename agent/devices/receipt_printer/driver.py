@@ -28,6 +28,7 @@ from kit.blocking import CallTimeout, DeviceThread
 from kit.clock import Clock
 from kit.logs import get_logger
 from kit.supervise import spawn
+from wire.consumables import CONSUMABLE_USED
 from wire.faults import Fault
 from wire.profile import DeviceProfile
 
@@ -244,6 +245,9 @@ class EscposReceiptPrinter:
         finally:
             self._talk.withdraw(frames.PAPER_SENSOR)
         self._report()
+        if outcome.state is not PrintState.FAILED:
+            used_mm = round(printout.height_dots / self._options.dots_per_mm)
+            self._owner.event(CONSUMABLE_USED, {"paper": used_mm})
         return outcome
 
     def _cut_off(self) -> tuple[bytes, ...]:
@@ -347,10 +351,11 @@ class EscposReceiptPrinter:
     # --- watching ----------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
+        poll_s = self._options.poll_s
         while True:
             is_waiting = self._presenter.media is Media.PRESENT
             try:
-                async with asyncio.timeout(_WATCHING_S if is_waiting else self._options.poll_s):
+                async with asyncio.timeout(min(_WATCHING_S, poll_s) if is_waiting else poll_s):
                     await self._broken.wait()
                 raise DeviceFault(Fault.NOT_RESPONDING, "left a receipt unfinished")
             except TimeoutError:

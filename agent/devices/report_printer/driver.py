@@ -34,6 +34,7 @@ from agent.links.base import LinkError, LinkTimeout
 from kit.blocking import CallTimeout, DeviceThread
 from kit.clock import Clock
 from kit.logs import get_logger
+from wire.consumables import CONSUMABLE_USED
 from wire.faults import Fault
 from wire.profile import DeviceProfile
 
@@ -99,6 +100,8 @@ class IppReportPrinter:
                 outcome = await self._print(job)
             finally:
                 self._running = None
+        if outcome.state is not PrintState.FAILED and (sides := outcome.impressions or outcome.pages):
+            self._owner.event(CONSUMABLE_USED, {"paper": (sides + 1) // 2 if job.duplex else sides})
         _log.info(
             "report.ended",
             job_id=job.job_id,

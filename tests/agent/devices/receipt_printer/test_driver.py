@@ -29,6 +29,7 @@ from simulators.devices.transports import LinkFault, LinkFaults
 from support.receipt_rig import CUSTOM, EPSON, QUICK, Bench, Transport, load_profile, printing
 from support.waiting import wait_for
 from wire.envelope import Scalar
+from wire.consumables import CONSUMABLE_USED
 from wire.faults import Fault
 from wire.profile import DeviceProfile
 
@@ -92,7 +93,9 @@ async def test_a_receipt_is_presented_and_taken(transport: Transport) -> None:
         assert bench.owner.values["media"] == "present"
         await wait_for(lambda: bench.owner.values["media"] == "notPresent")
         names = [name for name, _ in bench.owner.events]
-        assert names == ["Printer.MediaPresentedEvent", "Printer.MediaTakenEvent"]
+        assert names == ["Printer.MediaPresentedEvent", CONSUMABLE_USED, "Printer.MediaTakenEvent"]
+        (used,) = [fields for name, fields in bench.owner.events if name == CONSUMABLE_USED]
+        assert used["paper"] > 10
         assert bench.core.taken == 1
 
 
@@ -392,7 +395,7 @@ async def test_a_bad_answer_never_makes_a_receipt_printed_that_is_not(
     fault: LinkFault, value: float, after: int
 ) -> None:
     faults = LinkFaults(seed=after)
-    async with printing(epson(asb=False, poll_s=50, patience_s=0.3), EPSON, faults=faults) as bench:
+    async with printing(epson(asb=False, poll_s=50, patience_s=0.3, answer_s=0.1), EPSON, faults=faults) as bench:
         faults.script(fault, value=value, after=after)
         outcome = await bench.driver.print_receipt(receipt())
         is_whole = len(bench.core.receipts) == 1 and len(texts(bench)) == LINES + 3
