@@ -50,4 +50,4 @@ class LabServer:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            self._file.unlink(missing_ok=True)
+            await asyncio.to_thread(self._file.unlink, missing_ok=True)

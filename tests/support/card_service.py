@@ -29,7 +29,8 @@ _CLONE_NEWNET = 0x40000000
 _VARIABLE = "PCSCLITE_CSOCK_NAME"
 
 
-def _socket_dir() -> Path:
+def socket_dir() -> Path:
+    """Where the socket of every private pcscd of this test run is."""
     known = os.environ.get(_VARIABLE)
     if known is None:
         known = str(Path(tempfile.mkdtemp(prefix="kiosk-pcscd-")) / "pcscd.comm")
@@ -94,7 +95,7 @@ class CardService:
     async def start(self, readers: Sequence[str] | None = None) -> None:
         """Start it, or start it again, with these readers."""
         self.readers = self.readers if readers is None else readers
-        shared = _socket_dir()
+        shared = socket_dir()
         for stale in shared.iterdir():
             stale.unlink()
         config = self.directory / "readers"
