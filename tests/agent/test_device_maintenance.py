@@ -88,12 +88,21 @@ async def test_papers_are_printed(desk: Desk, kiosk: Kiosk) -> None:
     assert (page["outcome"], page["values"]["impressions"]) == ("asked", 1)
 
 
-async def test_paper_that_is_out_is_seen_by_the_wizard(desk: Desk, kiosk: Kiosk) -> None:
+async def test_paper_is_changed(desk: Desk, kiosk: Kiosk) -> None:
+    await wait_for(lambda: kiosk.is_ready("receipt_printer"), what="the receipt printer")
     kiosk.receipts.script(PrinterFault.PAPER_OUT)
+    await desk.page.until(lambda said: "paper_out" in said["payload"].get("faults", []))
     started = await desk.ask("BeginPaper", component="receipt_printer")
-    assert (started["step"], started["choices"]) == ("open", ["next", "stop"])
+    assert (started["step"], started["choices"], started["is_met"]) == ("open", ["next", "stop"], False)
+    kiosk.receipts.script(PrinterFault.COVER_OPEN)
+    await desk.page.until(lambda said: said["payload"].get("cover") == "open")
+    assert (await desk.ask("Paper"))["is_met"] is True
     for step in ("take_out", "put_in", "close"):
         assert (await desk.ask("MovePaper", event="next"))["step"] == step
+    kiosk.receipts.repair()
+    looked = await desk.ask("MovePaper", event="next")
+    assert (looked["step"], looked.get("why")) == ("look", None)
+    assert (await desk.ask("MovePaper", event="good"))["step"] == "done"
 
 
 async def test_an_engineer_and_a_patient_are_never_there_together(page: Page, kiosk: Kiosk) -> None:
