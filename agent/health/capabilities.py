@@ -80,12 +80,13 @@ class Capabilities:
 
     name = "capabilities"
 
-    def __init__(self, plan: Plan, rest: Sink, outlets: Outlets, file: Path) -> None:
+    def __init__(self, plan: Plan, rest: Sink, outlets: Outlets, file: Path, *, look_s: float = LOOK_S) -> None:
         """Go on with the counters in `file`; one that cannot be read is put aside and everything is unknown."""
         self._plan = plan
         self._rest = rest
         self._to = outlets
         self._file = file
+        self._look_s = look_s
         self._book = ConsumableBook(plan.consumables, read_counters(file))
         self._seen: dict[str, Seen] = {}
         self._functions: list[FunctionStatus] = []
@@ -146,7 +147,7 @@ class Capabilities:
             while True:
                 self._book.attend(self._now())
                 await self.look()
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(self._look_s)
                 if self._must_save.is_set():
                     self._must_save.clear()
                     thread = await self._save(thread)
