@@ -336,6 +336,7 @@ class Agent:
                 signer=KioskSigner(lambda: self.uplink.identity),
                 clock=self.clock,
                 kiosk=self.view.kiosk,
+                refilled=None if self.capabilities is None else self.capabilities.refilled,
                 told=lambda: self.feed.status("maintenance", {"kind": "maintenance", "is_open": made.is_open}),
             )
         )

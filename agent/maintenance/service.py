@@ -27,6 +27,7 @@ from wire.profile import Capability
 
 T = TypeVar("T")
 Say = Callable[[str], None]
+PAPER: Final = "paper"
 STATUS: Final = "status"
 """The test every device has: what it says of itself."""
 LOOK_S: Final = 5.0
@@ -79,6 +80,8 @@ class Surroundings:
     signer: Signer
     clock: Clock
     kiosk: Callable[[], str]
+    refilled: Callable[[str, str], Awaitable[object]] | None = None
+    """Hears of a component's consumable that is new. Raises: KeyError: nothing is counted there."""
     told: Callable[[], None] = lambda: None
     """Hears when maintenance begins or is over."""
     check_s: float = 8.0
@@ -315,6 +318,9 @@ class Maintenance:
             visit.change = self._watched(change)
         if change.step is Step.DONE:
             await self._around.reporter.event(change.component, "paper.changed", {"visit": visit.number})
+            if self._around.refilled is not None:
+                with suppress(KeyError):
+                    await self._around.refilled(change.component, PAPER)
         return visit.change
 
     async def _checked(self, change: PaperChange, say: Say) -> PaperChange:

@@ -135,7 +135,14 @@ class Bench:
     codes: CodeFile
     activity: Activity = Activity.IDLE
     told: list[bool] = field(default_factory=list)
+    refilled: list[tuple[str, str]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+
+    async def refill(self, component: str, consumable: str) -> None:
+        """Keeps what is new; nothing is counted at report printers here."""
+        if component == "report_printer":
+            raise KeyError(component)
+        self.refilled.append((component, consumable))
 
     async def enter(self) -> str:
         """An engineer comes in; the pass."""
@@ -160,6 +167,10 @@ def make_bench(folder: Path) -> Bench:
     clock = ManualClock(datetime(2026, 3, 1, 8, 0, tzinfo=UTC))
     devices, reporter, signer = Devices(), Reporter(), Signer()
     codes = CodeFile(folder / "maintenance-code", "boot")
+
+    async def refill(component: str, consumable: str) -> None:
+        await made.refill(component, consumable)
+
     around = Surroundings(
         devices=devices,
         codes=codes,
@@ -168,6 +179,7 @@ def make_bench(folder: Path) -> Bench:
         signer=signer,
         clock=clock,
         kiosk=lambda: "zzj-021",
+        refilled=refill,
         told=lambda: made.told.append(made.maintenance.is_open),
         check_s=0.0,
     )

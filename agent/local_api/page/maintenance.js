@@ -331,7 +331,7 @@ function paperView() {
     show();
   }, { className: "main" });
   return [
-    h("h2", { id: "paper-title", textContent: `${text("change_paper")} · ${paper.component}` }),
+    h("h2", { id: "paper-title", textContent: `${text("change_paper")} · ${kindOf(paper.component)}` }),
     h("ol", { className: "steps" }, ...steps),
     paper.step === "stopped" ? h("p", { textContent: word("steps", "stopped") }) : null,
     model.running ? h("p", { className: "running", textContent: model.running.say ? word("says", model.running.say) : text("running") }) : met,
@@ -340,6 +340,8 @@ function paperView() {
   ].filter((part) => part !== null);
 }
 
+const kindOf = (component) =>
+  word("kinds", model.visit?.devices.find((device) => device.component === component)?.kind ?? component);
 const reasonOf = (why) => (WORDS.whys[why] ? word("whys", why) : `${faultText(why)} · ${remedy(why)}`);
 
 let isPressed = false;

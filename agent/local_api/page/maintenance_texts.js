@@ -97,7 +97,7 @@ export const WORDS = {
     faults: ["故障", "faults"], retracted: ["已回收", "retracted"], pin_pad: ["密码键盘", "PIN pad"],
   },
   words: {
-    full: ["充足", "full"], low: ["将尽", "low"], out: ["无", "out"], jammed: ["卡住", "jammed"], unknown: ["未知", "unknown"],
+    full: ["充足", "full"], low: ["将尽", "low"], out: ["缺", "out"], jammed: ["卡住", "jammed"], unknown: ["未知", "unknown"],
     open: ["打开", "open"], closed: ["关闭", "closed"], true: ["是", "yes"], false: ["否", "no"], present: ["有", "present"],
     notPresent: ["无", "none"], mains: ["市电", "mains"], battery: ["电池", "battery"], ready: ["就绪", "ready"],
     printed: ["已打印", "printed"], ok: ["正常", "ok"], resident: ["居民身份证", "resident"], bank: ["银行卡", "bank"], social: ["社保卡", "social"],

@@ -2,7 +2,7 @@
 const REFRESH_MS = 2000;
 const TEXTS = {
   zh: {
-    pairing: "登记配对码", alarms: "当前告警", components: "部件", uplink: "与管理服务器的连接", machine: "主机",
+    maintenance: "现场维护", pairing: "登记配对码", alarms: "当前告警", components: "部件", uplink: "与管理服务器的连接", machine: "主机",
     none: "无", hint: (s) => `请工程师在管理页面输入此码（${s} 秒内有效）`, stale: "代理程序没有应答，以下内容可能已过时",
     not_enrolled: "未登记", enrolling: "等待登记", connecting: "正在连接", connected: "已连接", refused: "被拒绝", offline: "离线",
     ok: "正常", degraded: "降级", faulted: "故障", silent: "无数据", unknown: "未知",
@@ -11,7 +11,7 @@ const TEXTS = {
     cpu_percent: "处理器", memory_percent: "内存", disk_percent: "磁盘", temperature_c: "温度",
   },
   en: {
-    pairing: "Pairing code", alarms: "Open alarms", components: "Components", uplink: "Link to the fleet server", machine: "Machine",
+    maintenance: "Maintenance", pairing: "Pairing code", alarms: "Open alarms", components: "Components", uplink: "Link to the fleet server", machine: "Machine",
     none: "none", hint: (s) => `The engineer types this code in the fleet dashboard (valid for ${s} s)`, stale: "The agent does not answer; what you see may be old",
     not_enrolled: "not enrolled", enrolling: "waiting for the engineer", connecting: "connecting", connected: "connected", refused: "refused", offline: "offline",
     ok: "ok", degraded: "degraded", faulted: "faulted", silent: "silent", unknown: "unknown",

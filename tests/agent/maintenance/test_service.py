@@ -387,6 +387,7 @@ async def test_paper_is_changed_and_proven(bench: Bench) -> None:
     change = await bench.maintenance.move_paper(pass_word, Event.GOOD, say)
     assert change.step is Step.DONE
     assert bench.reporter.events == [("receipt_printer", "paper.changed")]
+    assert bench.refilled == [("receipt_printer", "paper")]
     assert [one["outcome"] for one in bench.reporter.of("maintenance_test")] == ["ok"]
 
 
