@@ -133,4 +133,4 @@ async def _quietly(driver: EscposReceiptPrinter) -> None:
 EPSON_ANSWERS = {67: b"_TM-T88VI\x00", 65: b"_40.02 ESC/POS\x00", 68: b"_X2AB000001\x00"}
 EPSON = Model(columns=42, dots_per_s=20_000, information=EPSON_ANSWERS)
 CUSTOM = Model(family=Family.CUSTOM, charset="gb2312", dots_per_s=20_000, knows_process_id=False, take_after_s=0.3)
-QUICK: Mapping[str, Scalar] = {"poll_s": 0.1, "patience_s": 1.5, "answer_s": 0.3, "grace_s": 0.1}
+QUICK: Mapping[str, Scalar] = {"poll_s": 0.1, "patience_s": 1.5, "answer_s": 0.2, "grace_s": 0.1, "cut_s": 0.1}

@@ -14,7 +14,6 @@ from wire.faults import Fault
 from wire.profile import DeviceProfile
 
 _BITS_PER_BYTE = 10  # with start and stop bit
-_CUT_S = 1.5
 
 
 class Dialect(StrEnum):
@@ -60,6 +59,7 @@ class Options(BaseModel):
     information_header: Annotated[int, Field(ge=0, le=127)] | None = None
     model_answer: str | None = None
     mechanical_means: Fault = Fault.DEVICE_ERROR
+    cut_s: Annotated[float, Field(ge=0, le=10)] = 1.5
     chunk_bytes: Annotated[int, Field(ge=16, le=16_384)] = 1_024
     answer_s: Annotated[float, Field(gt=0, le=10)] = 1.0
     poll_s: Annotated[float, Field(gt=0, le=60)] = 1.0
@@ -89,4 +89,4 @@ class Options(BaseModel):
     def print_s(self, data_bytes: int, height_dots: int, baud: int | None) -> float:
         """About how long a receipt takes, from its first byte to the cut."""
         line_s = data_bytes * _BITS_PER_BYTE / baud if baud else 0.0
-        return line_s + height_dots / self.dots_per_mm / self.speed_mm_s + _CUT_S
+        return line_s + height_dots / self.dots_per_mm / self.speed_mm_s + self.cut_s
