@@ -15,6 +15,7 @@ from kit.clock import SystemClock
 from kit.logs import configure
 from simulators.demo.plan import PlanError, read_plan
 from simulators.demo.run import Demo, DemoFailed, leaves
+from simulators.devices.cli import app as device_app
 from simulators.fleet.cli import app as fleet_app
 from simulators.lab.cli import app as lab_app
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     help="测试人员工具：模拟自助机群与演示环境（simulators for testers）",
 )
 app.add_typer(fleet_app, name="fleet")
+app.add_typer(device_app, name="device")
 app.add_typer(lab_app, name="lab")
 console = Console()
 

@@ -11,7 +11,7 @@ from operator import xor
 
 from agent.devices.id_card_reader import frames
 from agent.devices.id_card_reader.frames import LENGTH_MAX, LENGTH_MIN, PREAMBLE, Status
-from agent.recorder.parts import Digest, Framed, Part, Redactor, Taken, masked, noise, standing
+from agent.recorder.parts import Digest, Framed, Mask, Part, Redactor, Taken, masked, noise, standing
 from wire.profile import DeviceProfile
 from wire.recording import Way
 
@@ -104,4 +104,6 @@ def _frame(held: bytes, length_min: int) -> tuple[bytes, bytes] | Taken | None:
 def _sealed(head: bytes, data: bytes, parts: list[Part], check: int) -> Taken:
     """A frame whose check byte fits what stands for its data as well, or as badly, as it fitted the data."""
     moved = reduce(xor, data, 0) ^ reduce(xor, b"".join(map(standing, parts)), 0)
-    return Taken(len(head) + len(data) + 1, (head, *parts, bytes((check ^ moved,))))
+    seal = bytes((check ^ moved,))
+    is_masked = any(isinstance(part, Mask) and part.length for part in parts)
+    return Taken(len(head) + len(data) + 1, (head, *parts, Mask("check", 1, seal) if is_masked else seal))

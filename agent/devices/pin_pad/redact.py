@@ -11,7 +11,7 @@ from functools import reduce
 from operator import xor
 
 from agent.devices.pin_pad.options import Options
-from agent.recorder.parts import Digest, Framed, Part, Redactor, Taken, masked, noise, standing
+from agent.recorder.parts import Digest, Framed, Mask, Part, Redactor, Taken, masked, noise, standing
 from wire.profile import DeviceProfile
 from wire.recording import Way
 
@@ -78,4 +78,6 @@ def _frame(held: bytes, sort: Sort) -> Taken | None:
         return noise(length + _OVERHEAD)
     parts = sort(held[2], data)
     moved = reduce(xor, data, 0) ^ reduce(xor, b"".join(map(standing, parts)), 0)
-    return Taken(length + _OVERHEAD, (held[:_HEAD_BYTES], *parts, bytes((check ^ moved,))))
+    seal = bytes((check ^ moved,))  # masked where it is the check of what is masked: a player's host has another
+    is_masked = any(isinstance(part, Mask) and part.length for part in parts)
+    return Taken(length + _OVERHEAD, (held[:_HEAD_BYTES], *parts, Mask("check", 1, seal) if is_masked else seal))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,12 +13,9 @@ import pytest
 
 from agent.devices.card_reader.driver import PcscCardReader
 from agent.devices.card_reader.types import CardKind
-from agent.devices.machine import DeviceState
-from agent.devices.manager import DeviceManager, Seen, fitted
 from agent.devices.pin_pad.types import PinEntry, PinRequest
-from agent.devices.profiles import Place
 from agent.devices.receipt_printer.types import Barcode, Pair, QrCode, ReceiptJob, Text
-from agent.devices.recording import DeviceRecording, redactor_of
+from agent.devices.recording import redactor_of
 from agent.devices.report_printer.types import ReportJob
 from agent.errors import DeviceFault
 from agent.links.pcsc import CardPresence, ReaderView
@@ -29,40 +24,20 @@ from agent.recorder.links import RecordedCardLink
 from agent.recorder.recorder import About, Frozen, Limits, Recorder
 from kit.clock import SystemClock
 from kit.supervise import spawn
-from simulators.devices.id_card_reader import IdCardReaderCore, ReaderFault, SimulatedCard
-from simulators.devices.pin_pad import PinPadCore
-from simulators.devices.qr_scanner import QrScannerCore, Speech
-from simulators.devices.receipt_printer import LiveReceiptPrinter, Model, ReceiptPrinterCore
-from simulators.devices.report_printer import ReportPrinterCore
-from simulators.devices.report_printer_server import ReportPrinterServer
+from simulators.devices.id_card_reader import ReaderFault, SimulatedCard
 from simulators.devices.smart_card import Holder, SmartCard, debit_card, social_card
-from simulators.devices.transports import LinkFault, LinkFaults, PtyServer, TcpServer
+from simulators.devices.transports import LinkFault, LinkFaults
 from simulators.people import Paper, People, Person
 from support.owner import RecordingOwner
 from support.pdf import pdf
+from support.recording_rig import DEVICES, place_of, running
 from support.waiting import wait_for
-from wire.envelope import Scalar
-from wire.profile import DeviceProfile, KioskDevice
 from wire.recording import FrameLine, Masked, Recording, Way, Word, decode_recording
 
 ACCOUNT, PIN, PAN = "200123456789", "739518", "6217000012345678906"
 PAYMENT_CODE = "134567890123456789"
 WINDOW = 5
 """So many characters of a secret in a row are too many."""
-
-
-class Sink:
-    def __init__(self) -> None:
-        self.latest: dict[str, Seen] = {}
-
-    async def changed(self, seen: Seen) -> None:
-        self.latest[seen.component] = seen
-
-    async def happened(self, component: str, name: str, fields: object) -> None:
-        pass
-
-    def alive(self, seen: Seen) -> None:
-        pass
 
 
 def windows(secret: str) -> Iterator[bytes]:
@@ -92,118 +67,14 @@ def secrets_of(person: Person) -> list[str]:
     return [person.name, person.number, person.address, person.latin_name, f"{person.born:%Y%m%d}"]
 
 
-@dataclass
-class Rig:
-    recorder: Recorder
-    manager: DeviceManager
-    sink: Sink
-    kept: list[Frozen]
-    cores: dict[str, Any] = field(default_factory=dict)  # each device has its own kind
-
-    async def until(self, component: str, state: DeviceState) -> None:
-        def is_so() -> bool:
-            seen = self.sink.latest.get(component)
-            return seen is not None and seen.state is state
-
-        await wait_for(is_so, what=f"{component} {state}", timeout_s=8.0)
-
-    def frozen(self, component: str) -> bytes:
-        self.recorder.freeze(component, "device_error")
-        return b"".join(lines_of(self.kept[-1]))
-
-
-DEVICES: dict[str, dict[str, object]] = {
-    "card_reader": {"capability": "card_reader", "dialect": "pcsc", "link": {"kind": "pcsc"}},
-    "id_reader": {
-        "capability": "id_card_reader",
-        "dialect": "sdt",
-        "link": {"kind": "serial"},
-        "quirks": {"find_s": 0.02, "answer_s": 0.5, "read_s": 2.0, "newest_address": True},
-    },
-    "scanner": {
-        "capability": "qr_scanner",
-        "dialect": "ssi",
-        "link": {"kind": "serial"},
-        "capabilities": {"triggered": True},
-        "quirks": {"answer_s": 0.5},
-    },
-    "pin_pad": {
-        "capability": "pin_pad",
-        "dialect": "gz_b",
-        "link": {"kind": "serial"},
-        "capabilities": {"encrypts": True},
-        "quirks": {"answer_s": 0.5, "poll_s": 0.1},
-    },
-    "receipt_printer": {
-        "capability": "receipt_printer",
-        "dialect": "escpos",
-        "link": {"kind": "tcp", "options": {"port": 9100}},
-        "capabilities": {"process_id": True, "columns": 42, "near_end": True},
-        "quirks": {"clear": "dle_dc4", "poll_s": 0.1, "answer_s": 0.5, "grace_s": 0.1, "patience_s": 2.0},
-    },
-    "report_printer": {
-        "capability": "report_printer",
-        "dialect": "ipp",
-        "link": {"kind": "ipp"},
-        "quirks": {"poll_s": 0.05, "job_poll_s": 0.02, "answer_s": 0.5, "settle_s": 0.1},
-    },
-}
-
-
-def place_of(name: str, port: str | None = None, quirks: Mapping[str, Scalar] | None = None) -> Place:
-    profile = DeviceProfile.model_validate({"vendor": "Test", "model": name, **DEVICES[name]})
-    profile = profile.model_copy(update={"quirks": {**profile.quirks, **(quirks or {})}})
-    return Place(KioskDevice(component=name, device="test"), profile, port)
-
-
-@asynccontextmanager
-async def running(
-    tmp_path: Path, *names: str, faults: LinkFaults | None = None, **quirks: Scalar
-) -> AsyncIterator[Rig]:
-    cores: dict[str, Any] = {  # each device has its own kind
-        "id_reader": IdCardReaderCore(),
-        "scanner": QrScannerCore(Speech.SSI),
-        "pin_pad": PinPadCore(),
-        "receipt_printer": ReceiptPrinterCore(Model(columns=42, dots_per_s=20_000)),
-        "report_printer": ReportPrinterCore(),
-    }
-    ports: dict[str, str] = {}
-    async with AsyncExitStack() as stack:
-        for name in names:
-            if name == "report_printer":
-                server = await stack.enter_async_context(ReportPrinterServer(cores[name], time.monotonic))
-                ports[name] = f"127.0.0.1:{server.port}"
-            elif name == "receipt_printer":
-                live = LiveReceiptPrinter(cores[name])
-                stack.callback(live.close)
-                tcp = await stack.enter_async_context(TcpServer(live, faults=faults))
-                ports[name] = f"{tcp.host}:{tcp.port}"
-            else:
-                pty = await stack.enter_async_context(PtyServer(cores[name], tmp_path / name, faults))
-                ports[name] = str(pty.path)
-        kept: list[Frozen] = []
-        recorder = Recorder(SystemClock(), Limits(interval_s=0.0), kept.append)
-        recording = DeviceRecording(recorder)
-        sink = Sink()
-        devices = fitted([place_of(name, port, quirks) for name, port in ports.items()], recording.wrapped)
-        manager = DeviceManager(devices, sink, SystemClock(), cap_s=0.2, watch=recording)
-        async with asyncio.TaskGroup() as group:
-            task = spawn(group, manager.run(), "manager")
-            rig = Rig(recorder, manager, sink, kept, cores)
-            for name in names:
-                await rig.until(name, DeviceState.READY)
-            yield rig
-            task.cancel()
-
-
-@pytest.mark.parametrize("split", [None, LinkFault.DRIBBLE, LinkFault.SPLIT])
+@pytest.mark.parametrize("split", [None, LinkFault.SPLIT, pytest.param(LinkFault.DRIBBLE, marks=pytest.mark.slow)])
 async def test_an_identity_is_in_no_recording(tmp_path: Path, split: LinkFault | None) -> None:
     faults = LinkFaults()
     person = People(21).person(Paper.RESIDENT)
     async with running(tmp_path, "id_reader", faults=faults) as rig:
         rig.cores["id_reader"].put(SimulatedCard(person, newest_address="北京市样例区长江路七号"))
         if split is not None:
-            faults.script(split, value=7.0, times=1_000 if split is LinkFault.SPLIT else 6)
+            faults.script(split, value=27.0, times=1_000 if split is LinkFault.SPLIT else 6)
         read = await rig.manager.use("id_reader", lambda driver: cast("Any", driver).read_document(timeout_s=6.0))
         assert read.number == person.number
         recording = assert_clean(rig.frozen("id_reader"), [*secrets_of(person), "北京市样例区长江路七号"])
@@ -226,7 +97,7 @@ async def test_half_an_identity_is_in_no_recording(tmp_path: Path, fault: LinkFa
     faults = OnlyLong()
     faults.script(fault, value=float(value), times=12)
     person = People(22).person(Paper.FOREIGNER_2017)
-    async with running(tmp_path, "id_reader", faults=faults, read_s=0.15, answer_s=0.1) as rig:
+    async with running(tmp_path, "id_reader", faults=faults, quirks={"read_s": 0.15, "answer_s": 0.1}) as rig:
         core = rig.cores["id_reader"]
         core.put(SimulatedCard(person))
         with suppress(DeviceFault):
@@ -362,7 +233,7 @@ async def test_a_card_is_in_no_recording(kind: str) -> None:
 
 
 async def test_every_fault_of_a_device_makes_a_recording(tmp_path: Path) -> None:
-    async with running(tmp_path, "id_reader", answer_s=0.1) as rig:
+    async with running(tmp_path, "id_reader", quirks={"answer_s": 0.1}) as rig:
         rig.cores["id_reader"].script(ReaderFault.SILENCE, times=1_000)
         await wait_for(lambda: bool(rig.kept), what="a recording")
         (frozen,) = rig.kept
