@@ -144,6 +144,11 @@ def test_every_command_is_described() -> None:
     assert [name for name, verb in commands.items() if not verb.summary] == []
 
 
+def test_people_find_every_command_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "device-api.md").read_text(encoding="utf-8")
+    assert [name for name in (*documents.commands(), CANCEL) if f"`{name}`" not in text] == []
+
+
 def test_the_http_resources_are_valid_openapi() -> None:
     validate_openapi(documents.openapi())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent.maintenance.wizard import BY_PERSON, INITIAL, OVER, TABLE, Event, Step, advance, choices, is_met, judged
-from kit.machine import IllegalTransition, pairs
+from kit.machine import IllegalTransition, mermaid, pairs
+from support.tree import ROOT
 from wire.envelope import Scalar
 from wire.faults import Fault
 
@@ -26,6 +27,10 @@ def test_every_step_is_reached_and_left() -> None:
         by_kiosk = {event for at, event in TABLE if at is now} - BY_PERSON
         assert bool(by_kiosk) is (now in {Step.CHECK, Step.PRINT})
         assert not (by_kiosk and choices(now))
+
+
+def test_the_documents_diagram_is_the_table() -> None:
+    assert mermaid(TABLE, INITIAL) in (ROOT / "docs/maintenance.md").read_text(encoding="utf-8")
 
 
 def test_paper_that_was_not_proven_is_never_done() -> None:
