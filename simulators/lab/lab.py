@@ -18,6 +18,8 @@ from simulators.lab.kiosk import DEMO_FULL, LabKiosk, Place, build
 
 KIOSKS_MAX = 50
 _TICK_S = 0.05
+_QUIET_S = 0.2
+"""Counters change all the time: nobody is told of a device more often than this."""
 _NEWS_KEPT = 1_000
 _log = get_logger(__name__)
 
@@ -34,6 +36,7 @@ class News:
     kiosk: str
     component: str
     action: str | None
+    model: str
     state: Mapping[str, FactValue]
     is_plugged: bool
     troubles: tuple[str, ...]
@@ -51,6 +54,7 @@ class Lab:
         self._listeners: set[asyncio.Queue[News | None]] = set()
         self._sequence = 0
         self._seen: dict[tuple[str, str], tuple[object, ...]] = {}
+        self._told_s: dict[tuple[str, str], float] = {}
 
     async def run(self) -> None:
         """Plug everything in until cancelled."""
@@ -119,14 +123,23 @@ class Lab:
         for kiosk in self.kiosks.values():
             for component, device in kiosk.devices.items():
                 device.tick(now_s)
-                if self._seen.get((kiosk.name, component)) != _sight(device):
+                is_due = now_s - self._told_s.get((kiosk.name, component), float("-inf")) >= _QUIET_S
+                if is_due and self._seen.get((kiosk.name, component)) != _sight(device):
                     self._tell(kiosk.name, component, device, None)
 
     def _tell(self, kiosk: str, component: str, device: Device, action: str | None) -> None:
         self._seen[kiosk, component] = _sight(device)
+        self._told_s[kiosk, component] = self._clock.monotonic()
         self._sequence += 1
         item = News(
-            self._sequence, kiosk, component, action, device.state(), device.is_plugged, tuple(device.troubles())
+            self._sequence,
+            kiosk,
+            component,
+            action,
+            device.model,
+            device.state(),
+            device.is_plugged,
+            tuple(device.troubles()),
         )
         for queue in self._listeners:
             _put(queue, item)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from kit.web import Guard, GuardSettings, HttpServer
+from kit.web import Guard, GuardSettings, HttpServer, static_site
 from simulators.lab.control import api
 from simulators.lab.lab import Lab, facts, write_facts
 from wire import __version__
 
 FACTS_FILE = "lab.json"
+PAGE = Path(__file__).parent / "page"
 _HOSTS = frozenset({"127.0.0.1", "localhost"})
 
 
@@ -29,6 +30,7 @@ class LabServer:
         application = web.Application()
         self.api = api(lab, self.token, __version__)
         self.api.mount(application)
+        static_site(application, PAGE)
         guard = Guard(GuardSettings(hosts=_HOSTS, origin_required=False))
         self.http = HttpServer("lab-control", application, guard=guard, port=port)
         self._file = folder / FACTS_FILE
