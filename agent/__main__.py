@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_USAGE)
     if given.command == "maintenance":
         sys.exit(_maintenance_code(settings))
+    if given.command == "recording":
+        sys.exit(_recordings(settings, given.name if given.action == "show" else None))
     sys.exit(_status(settings, as_json=given.json) if given.command == "status" else _run(settings))
 
 
@@ -67,8 +69,36 @@ def _parser() -> argparse.ArgumentParser:
     maintenance = commands.add_parser("maintenance", help="现场维护 (maintenance at the kiosk)")
     doings = maintenance.add_subparsers(dest="action", required=True, metavar="操作")
     doings.add_parser("code", help="生成一次性维护码, 10 分钟内有效 (one-time code for the maintenance page)")
+    recording = commands.add_parser("recording", help="设备黑匣子记录 (flight recordings of devices)")
+    looks = recording.add_subparsers(dest="action", required=True, metavar="操作")
+    looks.add_parser("list", help="列出记录, 新的在前 (list, newest first)")
+    show = looks.add_parser("show", help="显示一份记录 (show one)")
+    show.add_argument("name", metavar="NAME", help="记录名, 或 .kfr 文件的路径 (name, or path of a file)")
     parser.set_defaults(json=False)
     return parser
+
+
+def _recordings(settings: Settings, name: str | None) -> int:
+    """List what there is, or show one; the agent need not run for it."""
+    from agent.recorder.shelf import FOLDER, Shelf  # noqa: PLC0415 - `run` and `status` do without it
+    from agent.recorder.table import list_lines, show_lines  # noqa: PLC0415 - the same
+    from wire.recording import RecordingError, decode_recording  # noqa: PLC0415 - the same
+
+    shelf = Shelf(settings.data_dir / FOLDER)
+    if name is None:
+        print("\n".join(list_lines(shelf.all())))
+        return 0
+    try:
+        recording = decode_recording((shelf.file(name) or Path(name)).read_bytes())
+    except (OSError, RecordingError) as error:
+        print(f"无法读取记录 (recording) {name}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    try:
+        for line in show_lines(recording):
+            print(line)
+    except BrokenPipeError:
+        sys.stderr.close()
+    return 0
 
 
 def _check_profiles(files: Sequence[Path]) -> int:

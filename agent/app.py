@@ -19,6 +19,7 @@ from agent.local_api.feed import Feed
 from agent.local_api.lease import SessionLease, verbs
 from agent.local_api.metrics import MetricsPage, Reading
 from agent.local_api.server import LocalParts, build_server
+from agent.recorder.shelf import FOLDER, Shelf, ShelfLimits
 from agent.settings import Settings
 from agent.uplink.enrolment import Enrolment
 from agent.uplink.files import write_whole
@@ -43,6 +44,7 @@ from wire.presence import Activity, Component, HostFacts
 if TYPE_CHECKING:
     from agent.devices.manager import DeviceManager, Seen
     from agent.devices.profiles import Place
+    from agent.devices.recording import DeviceRecording
     from agent.health.capabilities import Capabilities
     from agent.health.devices import DeviceNews
     from agent.local_api.dialogue import Command
@@ -206,6 +208,8 @@ class Agent:
         self.outbox = Outbox(settings.outbox, data / "outbox", run, clock, self.server_time)
         self.reporter = OutboxReporter(self.outbox)
         self.host_boot = host_boot
+        kept = ShelfLimits(settings.recorder.files, settings.recorder.total_bytes)
+        self.shelf = Shelf(data / FOLDER, kept)
         self.capabilities: Capabilities | None = None
         self.guard: PowerGuard | None = None
         self.devices = self._devices()
@@ -226,7 +230,7 @@ class Agent:
         self.token = LocalToken.create(data / "token")
         self.local_api = build_server(
             settings.local_api,
-            LocalParts(self.view, MetricsPage(self.view), self._commands(), self.feed, self.token),
+            LocalParts(self.view, MetricsPage(self.view), self._commands(), self.feed, self.token, self.shelf),
         )
 
     async def run(self, *, notifier: SdNotifier | None = None, stop: asyncio.Event | None = None) -> None:
@@ -287,7 +291,17 @@ class Agent:
         command = chosen.switch_off_command
         self.guard = PowerGuard(self.power, self.capabilities, self.reporter, self.lease.activity, command)
         sink = PageNews(self.feed, self.guard)
-        return DeviceManager(fitted(places), sink, self.clock, cap_s=chosen.retry_cap_s)
+        watch = self._recording()
+        devices = fitted(places, watch.wrapped)
+        return DeviceManager(devices, sink, self.clock, cap_s=chosen.retry_cap_s, watch=watch)
+
+    def _recording(self) -> DeviceRecording:
+        from agent.devices.recording import DeviceRecording  # noqa: PLC0415 - as in `_devices`
+        from agent.recorder.recorder import Limits, Recorder  # noqa: PLC0415 - the same
+
+        chosen = self.settings.recorder
+        limits = Limits(60.0 * chosen.minutes, chosen.bytes_per_device, chosen.interval_s)
+        return DeviceRecording(Recorder(self.clock, limits, self.shelf.put))
 
     def _capabilities(self, kiosk_profile: Path, places: Sequence[Place], rest: DeviceNews) -> Capabilities:
         from agent.health.capabilities import Capabilities, Outlets, plan_of  # noqa: PLC0415 - as in `_devices`

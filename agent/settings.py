@@ -110,6 +110,16 @@ class DevicesSettings(Section):
     )
 
 
+class RecorderSettings(Section):
+    """The flight recorder: what devices said before a fault, without what is a person's."""
+
+    minutes: float = Field(default=10.0, gt=0.0, le=60.0, description="so much of every device is kept in memory")
+    bytes_per_device: int = Field(default=131_072, ge=65_536, le=4 * MIB, description="at most, for that")
+    interval_s: float = Field(default=60.0, ge=0.0, description="a component makes one recording in this time")
+    files: int = Field(default=40, ge=1, le=1_000, description="recordings on disk; the oldest go")
+    total_bytes: int = Field(default=20 * MIB, ge=MIB)
+
+
 class Settings(Section):
     """Everything the agent can be told."""
 
@@ -129,6 +139,7 @@ class Settings(Section):
     outbox: OutboxSettings = Field(default_factory=OutboxSettings)
     uplink: UplinkSettings = Field(default_factory=UplinkSettings)
     devices: DevicesSettings = Field(default_factory=DevicesSettings)
+    recorder: RecorderSettings = Field(default_factory=RecorderSettings)
 
 
 def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 READ = "kiosk.read"
+RECORDINGS = "kiosk.recordings"
 _SCHEME = "Bearer "
 
 
@@ -22,7 +23,7 @@ class LocalPrincipal:
     """The one caller there is."""
 
     id: str = "local"
-    permissions: frozenset[str] = frozenset({READ})
+    permissions: frozenset[str] = frozenset({READ, RECORDINGS})
 
 
 class LocalToken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
@@ -12,8 +13,10 @@ from agent.local_api.channel import DeviceChannel
 from agent.local_api.dialogue import Command
 from agent.local_api.feed import Feed
 from agent.local_api.metrics import MetricsPage
+from agent.local_api.recordings import recording_routes
 from agent.local_api.routes import StateSource, routes
 from agent.local_api.status_page import add_page
+from agent.recorder.shelf import FOLDER, Shelf
 from agent.settings import LocalApiSettings
 from kit.web import Api, Guard, GuardSettings, Hooks, HttpServer, Limits
 from wire import __version__
@@ -23,7 +26,8 @@ _LIMITS = Limits(connections=64, body_bytes=262_144)
 
 def local_api(source: StateSource, metrics: MetricsPage) -> Api[LocalPrincipal]:
     """The API without a server around it, for its OpenAPI document."""
-    return Api("kiosk-agent", __version__, [routes(source, metrics)], Hooks(authenticate=_nobody))
+    resources = [routes(source, metrics), recording_routes(Shelf(Path(FOLDER)))]
+    return Api("kiosk-agent", __version__, resources, Hooks(authenticate=_nobody))
 
 
 async def _nobody(_request: web.Request) -> LocalPrincipal | None:
@@ -39,13 +43,14 @@ class LocalParts:
     commands: Mapping[str, Command]
     feed: Feed
     token: LocalToken
+    shelf: Shelf
 
 
 def build_server(settings: LocalApiSettings, parts: LocalParts) -> HttpServer:
     """The server; nothing listens before it runs."""
     app = web.Application()
-    resources = routes(parts.source, parts.metrics)
-    Api("kiosk-agent", __version__, [resources], Hooks(authenticate=parts.token.authenticate)).mount(app)
+    resources = [routes(parts.source, parts.metrics), recording_routes(parts.shelf)]
+    Api("kiosk-agent", __version__, resources, Hooks(authenticate=parts.token.authenticate)).mount(app)
     DeviceChannel(parts.commands, parts.feed, parts.token).mount(app)
     add_page(app, parts.token.value)
     guard = Guard(GuardSettings(hosts=frozenset({"127.0.0.1", "localhost"}), limits=_LIMITS))

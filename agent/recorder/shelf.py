@@ -11,10 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agent.recorder.recorder import Frozen
 from kit.logs import get_logger
 from wire.recording import NAME_PATTERN, SUFFIX
+
+if TYPE_CHECKING:
+    from agent.recorder.recorder import Frozen
 
 WAITING_MAX = 4
 FOLDER = "recordings"
@@ -64,6 +67,11 @@ class Shelf:
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_all, name="recordings", daemon=True)
                 self._writer.start()
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self._folder
 
     def settle(self, timeout_s: float) -> None:
         """Wait until everything that was put is written or lost."""

@@ -38,6 +38,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** 黑匣子记录列表 · Flight recordings, newest first */
+        get: operations["recordings.listed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recordings/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** 下载黑匣子记录 · One recording as a file */
+        get: operations["recordings.download"];
+        put?: never;
+        post?: never;
+        /** 删除黑匣子记录 · Throw a recording away */
+        delete: operations["recordings.remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/state": {
         parameters: {
             query?: never;
@@ -363,6 +398,30 @@ export interface components {
             p2: number;
         };
         /**
+         * RecordingList
+         * @description GET /api/v1/recordings, newest first.
+         */
+        RecordingList: {
+            /** Recordings */
+            recordings: components["schemas"]["RecordingView"][];
+        };
+        /**
+         * RecordingView
+         * @description One recording in a list of them.
+         */
+        RecordingView: {
+            /** Bytes */
+            bytes: number;
+            /** Component */
+            component: string;
+            /** Fault */
+            fault: string;
+            /** Frozen At */
+            frozen_at: string;
+            /** Name */
+            name: string;
+        };
+        /**
          * Severity
          * @description How bad, for people on duty; ordered by `RANK`.
          * @enum {string}
@@ -435,6 +494,8 @@ export type SchemaHealthView = components['schemas']['HealthView'];
 export type SchemaLinkState = components['schemas']['LinkState'];
 export type SchemaProblem = components['schemas']['Problem'];
 export type SchemaQueueDepth = components['schemas']['QueueDepth'];
+export type SchemaRecordingList = components['schemas']['RecordingList'];
+export type SchemaRecordingView = components['schemas']['RecordingView'];
 export type SchemaSeverity = components['schemas']['Severity'];
 export type SchemaUplinkView = components['schemas']['UplinkView'];
 export type ResponseProblem = components['responses']['Problem'];
@@ -481,6 +542,79 @@ export interface operations {
                     "application/json": components["schemas"]["HealthView"];
                 };
             };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "recordings.listed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingList"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "recordings.download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "recordings.remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success, without content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
