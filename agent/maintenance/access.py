@@ -30,6 +30,10 @@ class CodeRefused(AgentError):
     """The code is wrong, used, or too old."""
 
 
+class NoCode(CodeRefused):
+    """Nobody made a code: nothing was tried that would be worth a record."""
+
+
 @dataclass(frozen=True, slots=True)
 class CodeFile:
     """Where the digest of a code lies. File work: belongs in a thread."""
@@ -61,7 +65,7 @@ class CodeFile:
             is_old = document["boot"] != self.boot or not 0 < document["until_mono_s"] - clock.monotonic() <= LIFE_S
             tries, salt, digest = int(document["tries"]), str(document["salt"]), str(document["digest"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise CodeRefused("there is no code") from None
+            raise NoCode("there is no code") from None
         is_right = hmac.compare_digest(digest, _digest(salt, given))
         if is_old or is_right or tries <= 1:
             with suppress(FileNotFoundError):

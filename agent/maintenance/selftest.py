@@ -60,6 +60,7 @@ class Trial:
     """Tells the engineer what to do, by a key the page has the text for."""
     kiosk: str
     at: datetime
+    """In the kiosk's own zone, for people."""
     number: str
 
 

@@ -13,7 +13,7 @@ from agent.devices.manager import Seen
 from agent.devices.types import Driver
 from agent.errors import AgentError, DeviceFault, IdentityError
 from agent.links.base import LinkError
-from agent.maintenance.access import CodeFile, CodeRefused
+from agent.maintenance.access import CodeFile, CodeRefused, NoCode
 from agent.maintenance.selftest import LIGHTS, PRINTS, Finding, Outcome, SelfTest, Trial, find, lights_out
 from agent.maintenance.visit import IDLE_S, PaperChange, Result, Visit, digest
 from agent.maintenance.wizard import OVER, Event, Step, advance, choices, is_met, judged
@@ -142,7 +142,11 @@ class Maintenance:
         self._is_opening = True
         try:
             await asyncio.to_thread(around.codes.redeem, code, around.clock)
-        except CodeRefused as refused:
+        except NoCode:
+            raise MaintenanceRefused("wrongCode") from None
+        except (
+            CodeRefused
+        ) as refused:  # so many a code: audit records are never dropped, guessing must not fill the disk
             await around.reporter.audit(engineer, "maintenance_open", "refused", fields={"why": str(refused)})
             raise MaintenanceRefused("wrongCode") from None
         finally:
@@ -243,7 +247,7 @@ class Maintenance:
         if test is None:
             finding = status_of(seen)
         else:
-            finding = await self._run(seen, test, Trial(say, around.kiosk(), at, ulid(around.clock)))
+            finding = await self._run(seen, test, Trial(say, around.kiosk(), at.astimezone(), ulid(around.clock)))
         took_s = round(around.clock.monotonic() - began_s, 2)
         name = STATUS if test is None else test.name
         result = visit.add(Result(visit.next_no, seen.component, name, at, took_s, finding))

@@ -23,6 +23,7 @@ from agent.devices.report_printer.types import ReportJob, ReportOutcome
 from agent.devices.ups.types import PowerReport, PowerSource
 from agent.errors import DeviceFault
 from agent.links.base import LinkLost
+from agent.maintenance.access import TRIES
 from agent.maintenance.selftest import TESTS, Outcome
 from agent.maintenance.service import STATUS, MaintenanceRefused
 from agent.maintenance.visit import IDLE_S, LONGEST_S, digest
@@ -89,10 +90,16 @@ async def test_not_beside_a_patient_and_the_code_stays_good(bench: Bench, activi
 
 
 async def test_a_wrong_code_is_on_record(bench: Bench) -> None:
-    with pytest.raises(MaintenanceRefused, match="wrongCode"):
-        await bench.maintenance.open("00000000", "李工")
+    for _ in range(3):
+        with pytest.raises(MaintenanceRefused, match="wrongCode"):
+            await bench.maintenance.open("00000000", "李工")
+    assert bench.reporter.audits == []
+    code = await bench.code()
+    for _ in range(3 * TRIES):
+        with pytest.raises(MaintenanceRefused, match="wrongCode"):
+            await bench.maintenance.open(f"{(int(code) + 1) % 10**8:08}", "李工")
     assert not bench.maintenance.is_open
-    assert [audit["outcome"] for audit in bench.reporter.of("maintenance_open")] == ["refused"]
+    assert [audit["outcome"] for audit in bench.reporter.of("maintenance_open")] == ["refused"] * TRIES
 
 
 async def test_only_the_page_that_opened_it(bench: Bench) -> None:
