@@ -260,6 +260,7 @@ def _flow_parts(core: Core, parts: Parts, roles: frozenset[Role]) -> None:
         parts.api.append(overview)
         parts.routes += data.routes()
         core.statuses.presence = core.statuses.telemetry = core.statuses.alarms = overview
+        core.statuses.capabilities = overview
     if Role.INGEST in roles:
         parts.ingest += data.ingest(core.mqtt(core.ingest_identity, clean_start=True, session_expiry_s=0))
     if Role.DUTIES in roles and parts.clones is not None and parts.renewals is not None:

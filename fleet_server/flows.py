@@ -11,6 +11,8 @@ from aiohttp import web
 from fleet_server.alerts.ingest import AlarmRecordSink
 from fleet_server.alerts.service import AlertService
 from fleet_server.alerts.store import AlarmStore
+from fleet_server.capabilities.ingest import CapabilitySink
+from fleet_server.capabilities.store import CapabilityStore
 from fleet_server.live.hub import Hub
 from fleet_server.live.routes import METRICS as LIVE_METRICS
 from fleet_server.live.routes import Authenticate, LiveChannel
@@ -71,6 +73,7 @@ class DataParts:
         self._presence = PresenceStore(plan.database)
         self._telemetry = TelemetryStore(plan.database)
         self._alarms = AlarmStore(plan.database)
+        self._capabilities = CapabilityStore(plan.database)
         self._hub = Hub((KIOSKS, ALARMS))
         self._bell: Callable[[], None] = lambda: None
         plan.alerts.on_change(self._ring)
@@ -81,9 +84,8 @@ class DataParts:
     def overview(self) -> Overview:
         """The fleet in memory, for the role api."""
         plan = self._plan
-        overview = Overview(
-            OverviewParts(plan.directory, self._presence, self._telemetry, self._alarms, self._hub, plan.clock)
-        )
+        stores = self._presence, self._telemetry, self._alarms, self._capabilities
+        overview = Overview(OverviewParts(plan.directory, *stores, self._hub, plan.clock))
         self._bell = overview.wake
         return overview
 
@@ -107,6 +109,8 @@ class DataParts:
         prover = ChainProver(self._telemetry, plan.alerts, plan.directory, plan.clock)
         samples.on_change(self._ring)
         edges.on_change(self._ring)
+        able = CapabilitySink(self._capabilities)
+        able.on_change(self._ring)
         evidence.on_chained(prover.look_at)
         client = MqttClient(
             mqtt, clock=plan.clock, subscriptions=[(shared(every_kiosk(Channel.LOG)), 1)], queue_limit=QUEUE_MESSAGES
@@ -117,7 +121,7 @@ class DataParts:
             UplinkParts(
                 broker=client,
                 fleet=plan.directory,
-                store=UplinkStore(plan.database, (samples, evidence, edges)),
+                store=UplinkStore(plan.database, (samples, evidence, edges, able)),
                 workers=WorkerStore(plan.database),
                 worker=mqtt.client_id,
                 limiter=limiter,

@@ -15,12 +15,15 @@ import sqlalchemy.exc
 
 from fleet_server.alerts.model import Alarm, view
 from fleet_server.alerts.store import AlarmStore
+from fleet_server.capabilities.model import Entry
+from fleet_server.capabilities.rules import status_of
+from fleet_server.capabilities.store import CapabilityStore
 from fleet_server.live.hub import Hub
 from fleet_server.presence.model import Status
 from fleet_server.presence.store import PresenceStore
 from fleet_server.registry.directory import Directory
 from fleet_server.registry.model import Kiosk
-from fleet_server.registry.ports import AlarmStatus, PresenceStatus
+from fleet_server.registry.ports import AlarmStatus, CapabilityStatus, PresenceStatus
 from fleet_server.registry.service import kiosk_view
 from fleet_server.telemetry.model import Latest
 from fleet_server.telemetry.store import TelemetryStore
@@ -44,12 +47,13 @@ class OverviewParts:
     presence: PresenceStore
     telemetry: TelemetryStore
     alarms: AlarmStore
+    capabilities: CapabilityStore
     hub: Hub
     clock: Clock
 
 
 class Overview:
-    """Implements the registry's presence, telemetry and alarm sources from memory."""
+    """Implements the registry's sources of presence, telemetry, alarms and capabilities from memory."""
 
     name = "overview"
 
@@ -59,7 +63,9 @@ class Overview:
         self._presence: dict[str, Status] = {}
         self._latest: dict[str, Latest] = {}
         self._alarms: dict[str, dict[str, Alarm]] = {}
-        self._seen = {"presence": -1, "telemetry": -1, "alarms": -1}
+        self._entries: dict[str, dict[tuple[str, str, str], Entry]] = {}
+        self._able: dict[str, CapabilityStatus] = {}
+        self._seen = {"presence": -1, "telemetry": -1, "alarms": -1, "capabilities": -1}
         self._dirty: set[str] = set()
         self._bell = asyncio.Event()
         parts.directory.on_change(self._registry_changed)
@@ -97,7 +103,8 @@ class Overview:
         for kid in dirty:
             kiosk = self._parts.directory.get(kid)
             if kiosk is not None:
-                shown = kiosk_view(kiosk, self._presence_of(kid), self._values_of(kid), self._alarm_of(kid), now)
+                presence, values, alarm = self._presence_of(kid), self._values_of(kid), self._alarm_of(kid)
+                shown = kiosk_view(kiosk, presence, values, alarm, self._able.get(kid), now)
                 rows[kid] = shown.model_dump(mode="json")
         if rows:
             self._parts.hub.publish(KIOSKS, rows)
@@ -122,6 +129,10 @@ class Overview:
         """See `AlarmSource`."""
         return {kid: found for kid in self._alarms if (found := self._alarm_of(kid)) is not None}
 
+    async def capabilities_now(self) -> Mapping[str, CapabilityStatus]:
+        """See `CapabilitySource`."""
+        return self._able
+
     async def _take_changes(self) -> Sequence[Alarm]:
         parts, seen = self._parts, self._seen
         for status in await parts.presence.statuses(seen["presence"]):
@@ -132,6 +143,7 @@ class Overview:
             self._latest[latest.kid] = latest
             seen["telemetry"] = max(seen["telemetry"], latest.change_seq)
             self._dirty.add(latest.kid)
+        await self._take_capabilities()
         alarms = await parts.alarms.changed_since(seen["alarms"])
         for alarm in alarms:
             key = f"{alarm.component}/{alarm.code}"
@@ -143,6 +155,15 @@ class Overview:
             seen["alarms"] = max(seen["alarms"], alarm.change_seq)
             self._dirty.add(alarm.kid)
         return alarms
+
+    async def _take_capabilities(self) -> None:
+        changed = await self._parts.capabilities.changed_since(self._seen["capabilities"])
+        for entry in changed:
+            self._entries.setdefault(entry.kid, {})[entry.key] = entry
+            self._seen["capabilities"] = max(self._seen["capabilities"], entry.change_seq)
+        for kid in {entry.kid for entry in changed}:
+            self._able[kid] = status_of(self._entries[kid].values())
+            self._dirty.add(kid)
 
     def _registry_changed(self, changed: Sequence[Kiosk]) -> None:
         self._dirty.update(kiosk.kid for kiosk in changed)

@@ -9,8 +9,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wire.consumables import ConsumableStatus
 from wire.enrolment import EnrolmentState, PairingCode
 from wire.faults import Severity
+from wire.functions import FunctionStatus
 from wire.identity import KioskId
 from wire.presence import Activity
 
@@ -190,6 +192,10 @@ class KioskView(View):
     disk_percent: float | None = None
     temperature_c: float | None = None
     clock_offset_s: float | None = None
+    functions: list[FunctionStatus] = []
+    """What patients can do there; `unknown`, whatever it said last, while nobody hears the kiosk."""
+    consumables: list[ConsumableStatus] = []
+    """What is left, as it said last."""
 
 
 class CertificateView(View):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from fleet_server.registry.model import PresenceState
+from wire.consumables import ConsumableStatus
 from wire.envelope import Scalar
 from wire.faults import Fault, Severity
+from wire.functions import FunctionStatus
 from wire.presence import Activity
 
 
@@ -33,6 +35,14 @@ class AlarmStatus:
     worst: Severity
 
 
+@dataclass(frozen=True, slots=True)
+class CapabilityStatus:
+    """What patients can do at one kiosk, and what is left there, as it said last."""
+
+    functions: Sequence[FunctionStatus] = ()
+    consumables: Sequence[ConsumableStatus] = ()
+
+
 class PresenceSource(Protocol):
     """Implemented by `presence`."""
 
@@ -52,6 +62,13 @@ class AlarmSource(Protocol):
 
     async def open_alarms(self) -> Mapping[str, AlarmStatus]:
         """Kiosks with open alarms, by kiosk id."""
+
+
+class CapabilitySource(Protocol):
+    """Implemented by `capabilities`."""
+
+    async def capabilities_now(self) -> Mapping[str, CapabilityStatus]:
+        """Kiosks that said what they can do, by kiosk id."""
 
 
 class AlarmSink(Protocol):
@@ -77,4 +94,8 @@ class NoStatus:
 
     async def open_alarms(self) -> Mapping[str, AlarmStatus]:
         """Nothing is open."""
+        return {}
+
+    async def capabilities_now(self) -> Mapping[str, CapabilityStatus]:
+        """Nobody said anything."""
         return {}

@@ -43,9 +43,12 @@ from wire.enrolment import (
     RenewalRequest,
     ServerClock,
 )
+from wire.envelope import Code
+from wire.functions import FunctionState
 
 KIOSK_SELF: Final = "kiosk.self"
 """What a kiosk may do with its own certificate."""
+ANY_FUNCTION: Final = "any"
 ASSETS_BODY_BYTES: Final = 4_194_304
 ENROL_BODY_BYTES: Final = 32_768
 
@@ -56,6 +59,8 @@ class KioskQuery(Form):
     area: str | None = Field(default=None, max_length=64)
     floor: str | None = Field(default=None, max_length=16)
     presence: PresenceState | None = None
+    function_lost: Code | None = None
+    """Kiosks at which patients cannot do this now; `any`: at which there is anything they cannot do."""
     q: str | None = Field(default=None, max_length=64)
     """Part of id, asset number, serial number or place."""
     limit: int = Field(default=100, ge=1, le=1_000)
@@ -256,10 +261,17 @@ def _matches(view: KioskView, query: KioskQuery) -> bool:
         return False
     if query.presence is not None and view.presence is not query.presence:
         return False
+    if query.function_lost is not None and not _has_lost(view, query.function_lost):
+        return False
     needle = (query.q or "").strip().lower()
     return not needle or any(
         needle in text.lower() for text in (view.kid, view.asset_no, view.serial or "", view.place)
     )
+
+
+def _has_lost(view: KioskView, function: str) -> bool:
+    lost = {status.function for status in view.functions if status.state is FunctionState.LOST}
+    return bool(lost) if function == ANY_FUNCTION else function in lost
 
 
 def _cursor(kid: str) -> str:

@@ -32,6 +32,8 @@ from fleet_server.registry.ports import (
     AlarmSink,
     AlarmSource,
     AlarmStatus,
+    CapabilitySource,
+    CapabilityStatus,
     NoStatus,
     PresenceSource,
     PresenceStatus,
@@ -43,6 +45,7 @@ from kit.clock import Clock
 from kit.logs import get_logger
 from kit.machine import step
 from wire.faults import Fault
+from wire.functions import KIOSK, FunctionReason, FunctionState, FunctionStatus
 
 SYSTEM: Final = "system"
 """The actor of what the server does by itself."""
@@ -57,6 +60,7 @@ class Statuses:
     presence: PresenceSource = field(default_factory=NoStatus)
     telemetry: TelemetrySource = field(default_factory=NoStatus)
     alarms: AlarmSource = field(default_factory=NoStatus)
+    capabilities: CapabilitySource = field(default_factory=NoStatus)
 
 
 class UnknownKiosk(Refusal):
@@ -112,9 +116,10 @@ class RegistryService:
         presence = await self._statuses.presence.presence_now()
         values = await self._statuses.telemetry.latest_values()
         alarms = await self._statuses.alarms.open_alarms()
+        able = await self._statuses.capabilities.capabilities_now()
         now = self._clock.utc()
         return [
-            kiosk_view(kiosk, presence.get(kid), values.get(kid, {}), alarms.get(kid), now)
+            kiosk_view(kiosk, presence.get(kid), values.get(kid, {}), alarms.get(kid), able.get(kid), now)
             for kid, kiosk in sorted(self._directory.kiosks.items())
         ]
 
@@ -130,9 +135,11 @@ class RegistryService:
         presence = await self._statuses.presence.presence_now()
         values = await self._statuses.telemetry.latest_values()
         alarms = await self._statuses.alarms.open_alarms()
-        view = kiosk_view(kiosk, presence.get(kid), values.get(kid, {}), alarms.get(kid), self._clock.utc())
+        able = (await self._statuses.capabilities.capabilities_now()).get(kid)
+        now = self._clock.utc()
+        view = kiosk_view(kiosk, presence.get(kid), values.get(kid, {}), alarms.get(kid), able, now)
         return KioskDetail(
-            **view.model_dump(),
+            **dict(view),
             state_since=kiosk.state_since,
             state_reason=kiosk.state_reason,
             quarantine=kiosk.quarantine,
@@ -333,10 +340,12 @@ def kiosk_view(
     presence: PresenceStatus | None,
     values: Mapping[str, float],
     alarms: AlarmStatus | None,
+    capabilities: CapabilityStatus | None,
     now: datetime,
 ) -> KioskView:
     """A row of the fleet list."""
     seen = presence or PresenceStatus(PresenceState.NEVER)
+    able = capabilities or CapabilityStatus()
     return KioskView(
         kid=kiosk.kid,
         asset_no=kiosk.asset_no,
@@ -361,4 +370,15 @@ def kiosk_view(
         disk_percent=values.get("disk_percent"),
         temperature_c=values.get("temperature_c"),
         clock_offset_s=seen.clock_offset_s if seen.clock_offset_s is not None else values.get("clock_offset_s"),
+        functions=[status if seen.presence in _HEARD else _unheard(status, seen) for status in able.functions],
+        consumables=list(able.consumables),
     )
+
+
+_HEARD: Final = frozenset({PresenceState.ONLINE, PresenceState.UNSTABLE})
+
+
+def _unheard(status: FunctionStatus, seen: PresenceStatus) -> FunctionStatus:
+    """What a kiosk said before it fell silent proves nothing."""
+    why = FunctionReason(component=KIOSK, code=Fault.KIOSK_OFFLINE.value)
+    return FunctionStatus(function=status.function, state=FunctionState.UNKNOWN, because=[why], since=seen.since)

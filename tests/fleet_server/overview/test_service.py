@@ -10,6 +10,8 @@ import pytest
 
 from fleet_server.alerts.model import AlarmEdge, AlarmOrigin
 from fleet_server.alerts.store import AlarmStore
+from fleet_server.capabilities.model import Entry
+from fleet_server.capabilities.store import CapabilityStore
 from fleet_server.live.hub import Hub, Subscriber
 from fleet_server.overview.service import ALARMS, KIOSKS, Overview, OverviewParts
 from fleet_server.presence.model import Status
@@ -25,7 +27,9 @@ from kit.clock import ManualClock
 from kit.store import Database
 from support.ingest import AT, Document, batch, later, sample, sender
 from support.registry import Desk, make_desk
+from wire.consumables import ConsumableLevel, ConsumableStatus, ConsumableUnit
 from wire.faults import Severity
+from wire.functions import decode_fields
 from wire.uplink import Edge
 
 KID, OTHER = "zzj-001", "zzj-002"
@@ -73,7 +77,8 @@ async def page(fleet_db: Database, manual_clock: ManualClock) -> Page:
     registry = make_desk(fleet_db, manual_clock, CertificateAuthority.create(manual_clock.utc()), Settings())
     hub, viewer = Hub((KIOSKS, ALARMS)), Subscriber()
     presence, telemetry, alarms = PresenceStore(fleet_db), TelemetryStore(fleet_db), AlarmStore(fleet_db)
-    overview = Overview(OverviewParts(registry.directory, presence, telemetry, alarms, hub, manual_clock))
+    able = CapabilityStore(fleet_db)
+    overview = Overview(OverviewParts(registry.directory, presence, telemetry, alarms, able, hub, manual_clock))
     await registry.assets("ZZJ-001,SN-1,Hall,A,1,,,k20", "ZZJ-002,SN-2,Hall,A,1,,,k20")
     page = Page(fleet_db, registry, hub, viewer, overview)
     await page.overview.refresh()
@@ -103,6 +108,33 @@ async def test_every_writers_change_becomes_a_row_and_is_said_once(page: Page) -
     assert await page.news() == [], "nothing changed"
 
 
+async def test_functions_are_known_while_the_kiosk_is_heard(page: Page) -> None:
+    fields = {"pay": "lost printer:paper_out"}
+    body = {"functions": [status.model_dump(mode="json") for status in decode_fields(fields)]}
+    level = ConsumableStatus(
+        component="printer", consumable="paper", unit=ConsumableUnit.MM, level=ConsumableLevel.EMPTY, percent=0.0
+    )
+    entries = [
+        Entry(KID, "kiosk", "functions", "e", 1, AT, body),
+        Entry(KID, "printer", "paper", "e", 2, AT, level.model_dump(mode="json")),
+    ]
+    await page.presence(KID, PresenceState.ONLINE)
+    await CapabilityStore(page.database).apply(entries)
+    (said,) = await page.news()
+    (row,) = said["rows"]
+    assert [(one["function"], one["state"], one["because"]) for one in row["functions"]] == [
+        ("pay", "lost", [{"component": "printer", "code": "paper_out"}])
+    ]
+    assert [(one["consumable"], one["level"], one["percent"]) for one in row["consumables"]] == [
+        ("paper", "empty", 0.0)
+    ]
+    await page.presence(KID, PresenceState.OFFLINE)
+    (said,) = await page.news()
+    (silent,) = said["rows"][0]["functions"]
+    assert (silent["state"], silent["because"][0]["code"]) == ("unknown", "kiosk_offline")
+    assert (await page.overview.capabilities_now())[KID].functions[0].state == "lost", "it is kept for its return"
+
+
 async def test_what_was_there_before_this_process_is_in_its_first_snapshot(
     page: Page, manual_clock: ManualClock
 ) -> None:
@@ -111,7 +143,8 @@ async def test_what_was_there_before_this_process_is_in_its_first_snapshot(
     await page.alarm(OTHER, Edge.RAISE)
     hub, viewer = Hub((KIOSKS, ALARMS)), Subscriber()
     stores = PresenceStore(page.database), TelemetryStore(page.database), AlarmStore(page.database)
-    second = Overview(OverviewParts(page.registry.directory, *stores, hub, manual_clock))
+    able = CapabilityStore(page.database)
+    second = Overview(OverviewParts(page.registry.directory, *stores, able, hub, manual_clock))
     await second.refresh()
     for topic in (KIOSKS, ALARMS):
         hub.subscribe(topic, viewer, None)

@@ -12,12 +12,13 @@ from aiohttp import web
 
 from fleet_server.app import translate
 from fleet_server.registry.model import PresenceState
-from fleet_server.registry.ports import PresenceStatus
+from fleet_server.registry.ports import CapabilityStatus, PresenceStatus
 from fleet_server.registry.routes import staff_routes
 from fleet_server.staff.permissions import Permission
 from kit.web import Api, Hooks, HttpServer
 from support.registry import HEAD, Desk
 from support.web import Reply, Serve, request_bytes, send, serve
+from wire.functions import decode_fields
 
 __all__ = ["serve"]
 
@@ -81,6 +82,15 @@ class Seen:
         return {kid: PresenceStatus(state) for kid, state in self._states.items()}
 
 
+class Able:
+    """What two kiosks said; one of them is not heard any more."""
+
+    async def capabilities_now(self) -> Mapping[str, CapabilityStatus]:
+        fields = {"print_ticket": "lost printer:paper_out", "pay": "degraded -receipt printer:paper_out"}
+        said = CapabilityStatus(decode_fields(fields))
+        return {"zzj-002": said, "zzj-003": said}
+
+
 async def stocked(office: Office) -> None:
     await office.desk.assets(
         "zzj-001,SN-1,大厅,门诊,1F,,,k20",
@@ -88,6 +98,14 @@ async def stocked(office: Office) -> None:
         "zzj-003,SN-3,大厅,住院,1F,,,k20",
     )
     office.desk.statuses.presence = Seen({"zzj-002": PresenceState.ONLINE})
+    office.desk.statuses.capabilities = Able()
+
+
+async def test_a_kiosk_is_shown_with_its_functions_while_it_is_heard(office: Office) -> None:
+    await stocked(office)
+    heard, silent = [(await office.get(f"/api/v1/kiosks/zzj-00{number}")).document["functions"] for number in (2, 3)]
+    assert [(one["function"], one["state"]) for one in heard] == [("print_ticket", "lost"), ("pay", "degraded")]
+    assert {one["state"] for one in silent} == {"unknown"}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +119,9 @@ async def stocked(office: Office) -> None:
         ("?q=sn-3", ["zzj-003"]),
         ("?q=%E5%A4%A7%E5%8E%85", ["zzj-001", "zzj-003"]),
         ("?q=%25&floor=1F", []),
+        ("?function_lost=any", ["zzj-002"]),
+        ("?function_lost=print_ticket", ["zzj-002"]),
+        ("?function_lost=pay", []),
     ],
 )
 async def test_the_list_is_filtered(office: Office, query: str, expected: list[str]) -> None:
@@ -119,7 +140,17 @@ async def test_the_list_comes_in_pages(office: Office) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=1001", "presence=maybe", "nonsense=1", "cursor=%ff", "cursor=x", "q=" + "x" * 65]
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "presence=maybe",
+        "nonsense=1",
+        "cursor=%ff",
+        "cursor=x",
+        "q=" + "x" * 65,
+        "function_lost=PAY",
+    ],
 )
 async def test_bad_filters_are_refused(office: Office, query: str) -> None:
     assert (await office.get(f"/api/v1/kiosks?{query}")).status == 422

@@ -845,6 +845,73 @@ export interface components {
             kid: string;
         };
         /**
+         * ConsumableLevel
+         * @description How it stands.
+         * @enum {string}
+         */
+        ConsumableLevel: "ok" | "low" | "empty" | "unknown";
+        /**
+         * ConsumableSource
+         * @description What `remaining` rests on.
+         * @enum {string}
+         */
+        ConsumableSource: "reported" | "sensor" | "counted" | "none";
+        /**
+         * ConsumableStatus
+         * @description One consumable of one device; what is not known is None, never full.
+         */
+        ConsumableStatus: {
+            /**
+             * Capacity
+             * @default null
+             */
+            capacity: number | null;
+            /** Component */
+            component: string;
+            /** Consumable */
+            consumable: string;
+            /**
+             * Days Left
+             * @default null
+             */
+            days_left: number | null;
+            level: components["schemas"]["ConsumableLevel"];
+            /**
+             * Part
+             * @default null
+             */
+            part: string | null;
+            /**
+             * Per Day
+             * @default null
+             */
+            per_day: number | null;
+            /**
+             * Percent
+             * @default null
+             */
+            percent: number | null;
+            /**
+             * Refilled At
+             * @default null
+             */
+            refilled_at: string | null;
+            /**
+             * Remaining
+             * @default null
+             */
+            remaining: number | null;
+            /** @default none */
+            source: components["schemas"]["ConsumableSource"];
+            unit: components["schemas"]["ConsumableUnit"];
+        };
+        /**
+         * ConsumableUnit
+         * @description What a consumable is counted in.
+         * @enum {string}
+         */
+        ConsumableUnit: "mm" | "sheets" | "percent" | "pieces";
+        /**
          * EnrolmentState
          * @description Where a request stands.
          * @enum {string}
@@ -965,6 +1032,43 @@ export interface components {
             kiosks: number;
         };
         /**
+         * FunctionReason
+         * @description Why a function is not whole: a fault that is up at a component, or `not_seen`.
+         */
+        FunctionReason: {
+            /** Code */
+            code: string;
+            /** Component */
+            component: string;
+        };
+        /**
+         * FunctionState
+         * @description Whether a function is there, best first.
+         * @enum {string}
+         */
+        FunctionState: "available" | "degraded" | "unknown" | "lost";
+        /**
+         * FunctionStatus
+         * @description How one function stands.
+         */
+        FunctionStatus: {
+            /** Because */
+            because: components["schemas"]["FunctionReason"][];
+            /** Function */
+            function: string;
+            /**
+             * Lacks
+             * @default null
+             */
+            lacks: string | null;
+            /**
+             * Since
+             * @default null
+             */
+            since: string | null;
+            state: components["schemas"]["FunctionState"];
+        };
+        /**
          * Health
          * @description Whether this process serves; nothing about the fleet.
          */
@@ -1013,6 +1117,11 @@ export interface components {
              */
             clock_offset_s: number | null;
             /**
+             * Consumables
+             * @default []
+             */
+            consumables: components["schemas"]["ConsumableStatus"][];
+            /**
              * Cpu Percent
              * @default null
              */
@@ -1024,6 +1133,11 @@ export interface components {
             disk_percent: number | null;
             /** Floor */
             floor: string;
+            /**
+             * Functions
+             * @default []
+             */
+            functions: components["schemas"]["FunctionStatus"][];
             /** Kid */
             kid: string;
             /**
@@ -1107,6 +1221,11 @@ export interface components {
              */
             clock_offset_s: number | null;
             /**
+             * Consumables
+             * @default []
+             */
+            consumables: components["schemas"]["ConsumableStatus"][];
+            /**
              * Cpu Percent
              * @default null
              */
@@ -1118,6 +1237,11 @@ export interface components {
             disk_percent: number | null;
             /** Floor */
             floor: string;
+            /**
+             * Functions
+             * @default []
+             */
+            functions: components["schemas"]["FunctionStatus"][];
             /** Kid */
             kid: string;
             /**
@@ -1741,6 +1865,10 @@ export type SchemaChainView = components['schemas']['ChainView'];
 export type SchemaComponentsView = components['schemas']['ComponentsView'];
 export type SchemaComponentView = components['schemas']['ComponentView'];
 export type SchemaConfirmation = components['schemas']['Confirmation'];
+export type SchemaConsumableLevel = components['schemas']['ConsumableLevel'];
+export type SchemaConsumableSource = components['schemas']['ConsumableSource'];
+export type SchemaConsumableStatus = components['schemas']['ConsumableStatus'];
+export type SchemaConsumableUnit = components['schemas']['ConsumableUnit'];
 export type SchemaEnrolmentState = components['schemas']['EnrolmentState'];
 export type SchemaEnrolmentView = components['schemas']['EnrolmentView'];
 export type SchemaEventView = components['schemas']['EventView'];
@@ -1748,6 +1876,9 @@ export type SchemaFirstAdminForm = components['schemas']['FirstAdminForm'];
 export type SchemaFleetServerSettingsRole = components['schemas']['fleet_server__settings__Role'];
 export type SchemaFleetServerStaffPermissionsRole = components['schemas']['fleet_server__staff__permissions__Role'];
 export type SchemaFloorView = components['schemas']['FloorView'];
+export type SchemaFunctionReason = components['schemas']['FunctionReason'];
+export type SchemaFunctionState = components['schemas']['FunctionState'];
+export type SchemaFunctionStatus = components['schemas']['FunctionStatus'];
 export type SchemaHealth = components['schemas']['Health'];
 export type SchemaJsonValue = components['schemas']['JsonValue'];
 export type SchemaKioskDetail = components['schemas']['KioskDetail'];
@@ -2242,6 +2373,7 @@ export interface operations {
                 area?: string | null;
                 cursor?: string | null;
                 floor?: string | null;
+                function_lost?: string | null;
                 limit?: number;
                 presence?: components["schemas"]["PresenceState"] | null;
                 q?: string | null;
