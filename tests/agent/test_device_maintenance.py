@@ -79,6 +79,19 @@ async def test_devices_are_tried(desk: Desk, kiosk: Kiosk) -> None:
     assert seen["outcome"] == "passed"
 
 
+async def test_codes_and_keys(desk: Desk, kiosk: Kiosk) -> None:
+    scanning = await desk.begin("Test", component="scanner", test="scan")
+    await wait_for(lambda: kiosk.scanner.is_lit, what="the scanner's light")
+    kiosk.scanner.show("SYNTHETIC-20170707")
+    scanned = (await desk.page.end(scanning))["payload"]
+    assert (scanned["outcome"], scanned["values"]["characters"]) == ("passed", 18)
+    typing = await desk.begin("Test", component="pin_pad", test="keys")
+    await wait_for(lambda: kiosk.pad.is_entering, what="the pad to take keys")
+    kiosk.pad.press("135790E")
+    typed = (await desk.page.end(typing))["payload"]
+    assert (typed["outcome"], typed["values"]) == ("passed", {})
+
+
 async def test_papers_are_printed(desk: Desk, kiosk: Kiosk) -> None:
     await wait_for(lambda: kiosk.is_ready("receipt_printer"), what="the receipt printer")
     receipt = await desk.ask("Test", component="receipt_printer", test="print_receipt")
