@@ -1,11 +1,13 @@
-"""Write the texts of fault codes and metrics for the pages, from the tables in `wire`: run after changing those."""
+"""Write the texts of fault codes, metrics, functions and consumables for the pages, from `wire`: run after changes."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from wire.consumables import CONSUMABLE_TITLES
 from wire.faults import FACTS
+from wire.functions import FUNCTION_TITLES, LACK_TITLES
 from wire.telemetry import METRICS
 
 TEXTS = Path(__file__).parent / "src" / "text"
@@ -19,6 +21,9 @@ def texts(language: str) -> dict[str, dict[str, object]]:
             for code, facts in FACTS.items()
         },
         "metrics": {name: getattr(metric, language) for name, metric in METRICS.items()},
+        "functions": {name.value: getattr(title, language) for name, title in FUNCTION_TITLES.items()},
+        "lacks": {name.value: getattr(title, language) for name, title in LACK_TITLES.items()},
+        "consumables": {name: getattr(title, language) for name, title in CONSUMABLE_TITLES.items()},
     }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from pydantic import Field
 
 from wire.envelope import Code, ComponentName, Moment, WireModel
+from wire.functions import Title
 
 CONSUMABLE_LEVEL: Final = "consumable.level"
 """Name of the event record; its component is the device, its fields are those of `ConsumableStatus` without it."""
@@ -62,3 +65,14 @@ class ConsumableStatus(WireModel):
     part: str | None = Field(default=None, max_length=64)
     """What to bring."""
     refilled_at: Moment | None = None
+
+
+# fmt: off
+CONSUMABLE_TITLES: Mapping[str, Title] = MappingProxyType({
+    "paper":  Title("纸张", "Paper"),
+    "toner":  Title("墨粉", "Toner"),
+    "ribbon": Title("色带", "Ribbon"),
+    "cards":  Title("卡片", "Cards"),
+})
+# fmt: on
+"""Known ones; a profile may name others, which are shown by their name."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from pydantic import Field
@@ -114,3 +116,36 @@ def decode_fields(fields: Mapping[str, Scalar]) -> list[FunctionStatus]:
 
 
 _STATES: Final = frozenset(state.value for state in FunctionState)
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """What people call it."""
+
+    zh: str
+    en: str
+
+
+# fmt: off
+FUNCTION_TITLES: Mapping[PatientFunction, Title] = MappingProxyType({
+    PatientFunction.IDENTIFY:             Title("身份识别", "Identify"),
+    PatientFunction.QUERY:                Title("查询", "Query"),
+    PatientFunction.BOOK:                 Title("预约", "Book"),
+    PatientFunction.REGISTER:             Title("挂号", "Register"),
+    PatientFunction.CHECK_IN:             Title("报到", "Check in"),
+    PatientFunction.PAY:                  Title("扫码缴费", "Pay by code"),
+    PatientFunction.PAY_BY_CARD:          Title("银行卡缴费", "Pay by card"),
+    PatientFunction.PAY_BY_FACE:          Title("刷脸医保", "Pay by face"),
+    PatientFunction.INPATIENT_DEPOSIT:    Title("住院预交", "Inpatient deposit"),
+    PatientFunction.DISCHARGE_SETTLEMENT: Title("出院结算", "Discharge settlement"),
+    PatientFunction.PRINT_RECEIPT:        Title("打印凭条", "Print receipts"),
+    PatientFunction.PRINT_TICKET:         Title("打印号条", "Print tickets"),
+    PatientFunction.PRINT_REPORT:         Title("打印报告", "Print reports"),
+    PatientFunction.PRINT_INVOICE:        Title("打印发票", "Print invoices"),
+})
+LACK_TITLES: Mapping[Lack, Title] = MappingProxyType({
+    Lack.RECEIPT: Title("不出凭条", "no receipt"),
+    Lack.TICKET:  Title("不出号条", "no ticket"),
+    Lack.CHOICE:  Title("方式减少", "fewer ways"),
+})
+# fmt: on

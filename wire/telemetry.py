@@ -53,6 +53,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType({
     "agent_threads":            Metric("", "代理线程数", "Agent threads"),
     "outbox_rows":              Metric("", "待发记录", "Outbox rows"),
     "outbox_bytes":             Metric("B", "待发记录大小", "Outbox size"),
+    "paper_left_percent":       Metric("%", "余纸", "Paper left", maximum=100.0),
+    "paper_left_days":          Metric("d", "余纸可用天数", "Days of paper left"),
+    "toner_left_percent":       Metric("%", "剩余墨粉", "Toner left", maximum=100.0),
+    "toner_left_days":          Metric("d", "墨粉可用天数", "Days of toner left"),
     "outbox_oldest_age_s":      Metric("s", "最早待发记录", "Oldest outbox row"),
 })
 # fmt: on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -21,8 +22,10 @@ from fleet_server.registry.model import (
     PresenceState,
 )
 from fleet_server.telemetry.model import EventView, Point, Series, TelemetryView
+from wire.consumables import ConsumableLevel, ConsumableSource, ConsumableStatus, ConsumableUnit
 from wire.enrolment import EnrolmentState
 from wire.faults import FACTS, RANK, Fault, Severity
+from wire.functions import FUNCTION_TITLES, FunctionStatus, decode_fields
 from wire.presence import Activity
 
 NOW = datetime(2026, 3, 18, 6, 30, tzinfo=UTC)
@@ -280,7 +283,39 @@ def _kiosk(number: int, area: str, floor: str, index: int, now: datetime, rng: r
         disk_percent=round(rng.uniform(22, 58), 1),
         temperature_c=round(rng.uniform(41, 58), 1),
         clock_offset_s=round(rng.gauss(0, 0.03), 3),
+        functions=functions_with(None, now),
+        consumables=consumables_with(35.0 + number % 60),
     )
+
+
+def functions_with(fault: Fault | None, now: datetime) -> list[FunctionStatus]:
+    """All functions of a kiosk whose receipt printer has this fault."""
+    whole = {name.value: "available" for name in FUNCTION_TITLES}
+    why = "" if fault is None or FACTS[fault].severity is Severity.MINOR else f"receipt_printer:{fault.value}"
+    if why:
+        whole |= {"pay": f"degraded -receipt {why}", "register": f"degraded -ticket {why}"}
+        whole |= dict.fromkeys(("print_receipt", "print_ticket", "pay_by_card", "inpatient_deposit"), f"lost {why}")
+    since = now - timedelta(minutes=23)
+    return [status.model_copy(update={"since": since}) for status in decode_fields(whole)]
+
+
+def consumables_with(paper_percent: float) -> list[ConsumableStatus]:
+    """Paper for receipts at this level, and toner."""
+    level = ConsumableLevel.OK if paper_percent > 5 else ConsumableLevel.LOW if paper_percent else ConsumableLevel.EMPTY
+    paper = ConsumableStatus(
+        component="receipt_printer",
+        consumable="paper",
+        unit=ConsumableUnit.MM,
+        level=level,
+        source=ConsumableSource.COUNTED,
+        percent=paper_percent,
+        per_day=8_000.0,
+        days_left=round(paper_percent / 10, 1),
+    )
+    toner = paper.model_copy(
+        update={"component": "report_printer", "consumable": "toner", "percent": 72.0, "part": "TO-5100"}
+    )
+    return [paper, toner.model_copy(update={"level": ConsumableLevel.OK, "days_left": None, "per_day": None})]
 
 
 def _break_some(hospital: Hospital, rng: random.Random) -> None:
@@ -304,13 +339,7 @@ def _break_some(hospital: Hospital, rng: random.Random) -> None:
             hospital.change(kid, activity=Activity.UNKNOWN)
         if code is not None:
             add_alarm(hospital, kid, "host", code)
-    faults = (Fault.PAPER_OUT, Fault.PAPER_LOW, Fault.NOT_RESPONDING, Fault.PAPER_JAM, Fault.CLOCK_SKEW, Fault.DISK_LOW)
-    for code, kid in zip(faults, chosen, strict=False):
-        add_alarm(hospital, kid, "host" if code in {Fault.CLOCK_SKEW, Fault.DISK_LOW} else "receipt-printer", code)
-        if code is Fault.CLOCK_SKEW:
-            hospital.change(kid, clock_offset_s=-34.2)
-        if code is Fault.DISK_LOW:
-            hospital.change(kid, disk_percent=93.4)
+    _break_devices(hospital, chosen)
     cloned = next(chosen, None)
     if cloned is not None:
         hospital.change(cloned, state=KioskState.QUARANTINED)
@@ -320,6 +349,8 @@ def _break_some(hospital: Hospital, rng: random.Random) -> None:
         hospital.change(
             kid,
             **unseen,
+            functions=[],
+            consumables=[],
             state=KioskState.PLANNED,
             presence=PresenceState.NEVER,
             presence_since=None,
@@ -328,6 +359,23 @@ def _break_some(hospital: Hospital, rng: random.Random) -> None:
             agent_version=None,
             activity=Activity.UNKNOWN,
         )
+
+
+def _break_devices(hospital: Hospital, chosen: Iterator[str]) -> None:
+    faults = (Fault.PAPER_OUT, Fault.PAPER_LOW, Fault.NOT_RESPONDING, Fault.PAPER_JAM, Fault.CLOCK_SKEW, Fault.DISK_LOW)
+    for code, kid in zip(faults, chosen, strict=False):
+        if code in {Fault.CLOCK_SKEW, Fault.DISK_LOW}:
+            add_alarm(hospital, kid, "host", code)
+        else:
+            add_alarm(hospital, kid, "receipt-printer", code)
+            paper_percent = 0.0 if code is Fault.PAPER_OUT else 41.0
+            hospital.change(
+                kid, functions=functions_with(code, hospital.now), consumables=consumables_with(paper_percent)
+            )
+        if code is Fault.CLOCK_SKEW:
+            hospital.change(kid, clock_offset_s=-34.2)
+        if code is Fault.DISK_LOW:
+            hospital.change(kid, disk_percent=93.4)
 
 
 def add_alarm(hospital: Hospital, kid: str, component: str, code: Fault) -> None:

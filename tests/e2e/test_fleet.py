@@ -45,6 +45,17 @@ async def test_filters_survive_a_reload_and_leave_the_map_in_place(site: Site, p
     await page.wait_for_url(f"{site[1]}/")
 
 
+async def test_kiosks_that_lost_a_function_are_marked_and_found(site: Site, page: Page) -> None:
+    await page.goto(f"{site[1]}/?lost=print_ticket&layout=table")
+    rows = page.locator("tbody tr[data-kid]")
+    lost = {kid for kid, row in site[0].hospital.kiosks.items() if any(one.state == "lost" for one in row.functions)}
+    await expect(rows).to_have_count(len(lost))
+    assert {await row.get_attribute("data-kid") for row in await rows.all()} == lost
+    await expect(rows.first.get_by_text("4 项不可用")).to_be_attached()
+    await page.get_by_role("button", name="清除筛选").click()
+    await expect(page.locator("tbody .lost")).to_have_count(len(lost))
+
+
 async def test_map_and_table_are_one_selection(site: Site, page: Page) -> None:
     await mark(page, "zzj-100").click()
     await page.wait_for_url("**/?kiosk=zzj-100")

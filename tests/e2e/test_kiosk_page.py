@@ -5,6 +5,7 @@ from __future__ import annotations
 from e2e.browser import Watched
 from e2e.conftest import Site
 from e2e.marks import E2E
+from e2e.mock_hospital import consumables_with, functions_with
 from e2e.signing_in import sign_in
 from playwright.async_api import Page, expect
 
@@ -27,6 +28,27 @@ async def test_everything_about_a_kiosk_is_on_its_page(site: Site, page: Page) -
     await expect(events).to_have_count(20)
     await page.get_by_role("button", name="显示更早的事件").click()
     await expect(events).to_have_count(40)
+
+
+async def test_what_patients_can_do_and_what_is_left_is_told_as_it_changes(site: Site, page: Page) -> None:
+    server, url = site
+    kid = next(alarm.kid for alarm in server.hospital.alarms.values() if alarm.code == Fault.PAPER_OUT)
+    await page.goto(f"{url}/kiosks/{kid}")
+    functions = page.locator("section", has=page.get_by_role("heading", name="患者功能"))
+    ticket = functions.locator("[data-function=print_ticket]")
+    await expect(ticket).to_contain_text("打印号条")
+    await expect(ticket).to_contain_text("凭条打印机: 缺纸")
+    await expect(ticket).to_contain_text("不可用")
+    await expect(functions.locator("[data-function=pay]")).to_contain_text("降级 · 不出凭条")
+    await expect(functions.locator("[data-function=print_report]")).to_contain_text("可用")
+    paper = page.locator("[data-consumable='receipt_printer/paper']")
+    await expect(paper).to_contain_text("用尽")
+    now = server.hospital.now
+    server.hospital.change(kid, functions=functions_with(None, now), consumables=consumables_with(64.0))
+    await server.live.push(kid)
+    await expect(ticket).to_contain_text("可用")
+    await expect(paper).to_contain_text("约 6 天")
+    await expect(page.locator("[data-consumable='report_printer/toner']")).to_contain_text("备件 TO-5100")
 
 
 async def test_ranges_are_in_the_address(site: Site, page: Page) -> None:

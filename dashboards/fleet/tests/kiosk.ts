@@ -26,6 +26,8 @@ export function kiosk(kid: string, changes: Partial<Kiosk> = {}): Kiosk {
     disk_percent: 30,
     temperature_c: 40,
     clock_offset_s: 0,
+    functions: [],
+    consumables: [],
     heardMs: 0,
     ...changes,
   };

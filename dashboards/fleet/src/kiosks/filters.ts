@@ -1,6 +1,7 @@
 /** What the fleet page shows, kept in the address: a link or a reload brings the same rows back. */
 import type { LocationQuery, LocationQueryRaw } from "vue-router";
 
+import { hasLost } from "./functions";
 import { attentionRank, type Kiosk, type Presence, PRESENCES, whereabouts } from "./model";
 
 export const ALARM_FILTERS = ["any", "critical"] as const;
@@ -34,6 +35,8 @@ export interface Filters {
   presence: Presence | "";
   alarm: AlarmFilter | "";
   state: State | "";
+  /** A function that patients cannot use there, or `any`. */
+  lost: string;
   q: string;
   sort: SortKey;
   isDescending: boolean;
@@ -48,6 +51,7 @@ export const DEFAULTS: Filters = {
   presence: "",
   alarm: "",
   state: "",
+  lost: "",
   q: "",
   sort: "attention",
   isDescending: false,
@@ -74,6 +78,7 @@ export function parseFilters(query: LocationQuery): Filters {
     presence: one(query, "presence", PRESENCES, ""),
     alarm: one(query, "alarm", ALARM_FILTERS, ""),
     state: one(query, "state", STATES, ""),
+    lost: text(query, "lost"),
     q: text(query, "q"),
     sort: one(query, "sort", SORT_KEYS, DEFAULTS.sort),
     isDescending: text(query, "order") === "desc",
@@ -85,7 +90,7 @@ export function parseFilters(query: LocationQuery): Filters {
 /** The shortest address of these filters: defaults are not written. */
 export function filterQuery(filters: Filters): LocationQueryRaw {
   const query: LocationQueryRaw = {};
-  for (const key of ["area", "floor", "presence", "alarm", "state", "q", "sort", "layout", "kiosk"] as const) {
+  for (const key of ["area", "floor", "presence", "alarm", "state", "lost", "q", "sort", "layout", "kiosk"] as const) {
     if (filters[key] !== DEFAULTS[key]) query[key] = filters[key];
   }
   if (filters.isDescending) query["order"] = "desc";
@@ -96,6 +101,7 @@ export function filterQuery(filters: Filters): LocationQueryRaw {
 function matchesScope(kiosk: Kiosk, filters: Filters): boolean {
   if (filters.area !== "" && kiosk.area !== filters.area) return false;
   if (filters.floor !== "" && kiosk.floor !== filters.floor) return false;
+  if (filters.lost !== "" && !hasLost(kiosk, filters.lost)) return false;
   return filters.q === "" || matchesText(kiosk, filters.q);
 }
 
