@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from agent.local_api.channel import PATH, PROTOCOL, TOKEN_PREFIX
 from agent.local_api.dialogue import CANCEL, Cancelled, Verb
@@ -19,11 +19,15 @@ from wire import __version__
 from wire.device_api import AcknowledgeStatus, CompletionCode, MessageType
 from wire.faults import Fault
 
+if TYPE_CHECKING:
+    from pydantic_core.core_schema import DataclassField, ModelField, TypedDictField
+
 Document = dict[str, Any]  # Any: a JSON document or a part of one
 
 TEMPLATE: Final = "#/components/schemas/{model}"
 CHANNEL: Final = "devices"
 _NOTHING: Final[Document] = {"type": "object", "properties": {}, "additionalProperties": False}
+_SUCCESS: Final = CompletionCode.SUCCESS.value
 _NUMBER: Final[Document] = {
     "type": "integer",
     "minimum": 1,
@@ -193,9 +197,33 @@ def _message(name: str, kind: MessageType, payload: Document) -> Document:
             "required": ["header"] if kind is MessageType.COMMAND else ["header", "payload"],
         },
     }
+    if kind is MessageType.COMPLETION:
+        result, failure = payload["anyOf"]
+        message["payload"] |= {
+            "if": {"properties": {"header": {"properties": {"completionCode": {"const": _SUCCESS}}}}},
+            "then": {"properties": {"payload": result}},
+            "else": {"properties": {"payload": failure}},
+        }
     if "requestId" in fields:
         message["correlationId"] = {"location": "$message.payload#/header/requestId"}
     return message
+
+
+class _Generator(GenerateJsonSchema):
+    """What is sent leaves out what is None, and nothing else."""
+
+    def field_is_required(
+        self,
+        field: ModelField | DataclassField | TypedDictField,
+        total: bool,  # noqa: FBT001 - pydantic's signature
+    ) -> bool:
+        """See `GenerateJsonSchema`."""
+        if self.mode != "serialization" or field["type"] == "typed-dict-field":
+            return super().field_is_required(field, total)
+        schema = field["schema"]
+        while schema["type"] == "default":
+            schema = schema["schema"]
+        return schema["type"] != "nullable" and not field.get("serialization_exclude")
 
 
 def _schemas(
@@ -209,7 +237,8 @@ def _schemas(
             uses[f"{name} Result"] = (verb.result, "serialization")
         uses |= {f"{name} {event}": (model, "serialization") for event, model in verb.events.items()}
     uses |= {name: (model, "serialization") for name, model in unsolicited.items()}
-    found, rest = models_json_schema(sorted(set(uses.values()), key=str), ref_template=TEMPLATE)
+    inputs = sorted(set(uses.values()), key=str)
+    found, rest = models_json_schema(inputs, ref_template=TEMPLATE, schema_generator=_Generator)
     better: dict[str, str] = {}
     for use, key in uses.items():
         name = found[key]["$ref"].rpartition("/")[2]

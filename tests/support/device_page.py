@@ -15,8 +15,11 @@ _PATH, _PROTOCOL, _TOKEN = "/api/v1/devices", "kiosk.v1", "token."
 class Page:
     """The browser's side."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse, check: Callable[[dict[str, Any]], None] | None = None
+    ) -> None:
         self.socket = socket
+        self.check = check
         self.last_id = 0
         self.heard: list[dict[str, Any]] = []
 
@@ -48,16 +51,20 @@ class Page:
     async def hear(self) -> dict[str, Any]:
         """The next message."""
         said: dict[str, Any] = await self.socket.receive_json()
+        if self.check is not None:
+            self.check(said)
         return said
 
 
 @asynccontextmanager
-async def open_page(port: int, token: str) -> AsyncIterator[Page]:
-    """A page that has this boot's token."""
+async def open_page(
+    port: int, token: str, check: Callable[[dict[str, Any]], None] | None = None
+) -> AsyncIterator[Page]:
+    """A page that has this boot's token; `check` sees every message it hears."""
     url = f"http://127.0.0.1:{port}"
     protocols = (_PROTOCOL, _TOKEN + token)
     async with (
         aiohttp.ClientSession() as http,
         http.ws_connect(f"{url}{_PATH}", protocols=protocols, origin=url) as socket,
     ):
-        yield Page(socket)
+        yield Page(socket, check)

@@ -21,6 +21,7 @@ from simulators.devices.receipt_printer import Family, LiveReceiptPrinter, Model
 from simulators.devices.report_printer import ReportPrinterCore
 from simulators.devices.report_printer_server import ReportPrinterServer
 from simulators.devices.transports import PtyServer
+from support.device_contract import check_said
 from support.device_page import Page, open_page
 from support.tree import ROOT
 from support.waiting import wait_for
@@ -95,7 +96,7 @@ async def running(folder: Path, kiosk: Kiosk) -> AsyncIterator[Page]:
             serving = spawn(group, agent.run(stop=stop), "agent")
             await agent.local_api.started()
             await wait_for(lambda: kiosk.is_ready(*QUICK), what="the devices that start at once")
-            async with open_page(agent.local_api.port, agent.token.value) as page:
+            async with open_page(agent.local_api.port, agent.token.value, check_said) as page:
                 yield page
             stop.set()
             await serving

@@ -227,6 +227,15 @@ describe("news", () => {
     expect(before.get("printer")).toEqual({ device: "online", paper: "full" });
   });
 
+  it("tells what patients can do, and what is left of paper", () => {
+    const functions = [{ function: "print_receipt", state: "down" }];
+    bench.say({ name: "Common.FunctionsChanged", type: "unsolicited" }, { functions });
+    bench.say({ name: "Common.ConsumablesChanged", type: "unsolicited" }, { consumables: null });
+    expect(bench.connection.functions.value).toEqual(functions);
+    expect(bench.connection.consumables.value).toEqual([]);
+    expect(bench.news).toEqual([]);
+  });
+
   it("that is no status is passed on", () => {
     bench.say({ name: "Common.DeviceEvent", type: "unsolicited" }, { component: "printer", name: "x" });
     expect(bench.news).toEqual([{ name: "Common.DeviceEvent", payload: { component: "printer", name: "x" } }]);

@@ -9,6 +9,7 @@ import type { Environment, SocketLike } from "../live/connection";
 import { CommandFailed, type FailureReason } from "./failure";
 import { type Observable, Subject } from "./observable";
 import {
+  type DeviceSchemas,
   type EventOf,
   type Message,
   type News,
@@ -30,7 +31,12 @@ export const GRACE_MS = 5_000;
 const BACKOFF_BASE_MS = 250;
 const BACKOFF_CAP_MS = 5_000;
 const STATUS = "Common.StatusChangedEvent";
+const FUNCTIONS = "Common.FunctionsChanged";
+const CONSUMABLES = "Common.ConsumablesChanged";
 const CANCEL = "Common.Cancel";
+
+export type PatientFunction = DeviceSchemas["FunctionStatus"];
+export type Consumable = DeviceSchemas["ConsumableStatus"];
 
 export interface DeviceConnectionOptions {
   url: string;
@@ -39,7 +45,7 @@ export interface DeviceConnectionOptions {
   environment: Environment;
   /** An attempt was turned away or nobody was there; a restarted agent has another token. */
   onRefused?: () => void;
-  /** What belongs to no command, status excepted. */
+  /** What belongs to no command; what the stores hold is not told here. */
   onNews?: (news: News) => void;
 }
 
@@ -62,6 +68,8 @@ interface OpenCommand {
 export class DeviceConnection {
   private readonly stateSubject = new Subject<ConnectionState>("stopped");
   private readonly statuses = new ComponentStatuses();
+  private readonly functionsSubject = new Subject<readonly PatientFunction[]>([]);
+  private readonly consumablesSubject = new Subject<readonly Consumable[]>([]);
   private readonly backoff: Backoff;
   private socket: SocketLike | null = null;
   private lastId = 0;
@@ -82,6 +90,16 @@ export class DeviceConnection {
   /** How every component is; while the connection is lost, how it was. */
   get components(): Observable<Statuses> {
     return this.statuses.all;
+  }
+
+  /** What patients can do here with the devices as they are; empty until it was told. */
+  get functions(): Observable<readonly PatientFunction[]> {
+    return this.functionsSubject;
+  }
+
+  /** Paper, toner and the like, with what is left. */
+  get consumables(): Observable<readonly Consumable[]> {
+    return this.consumablesSubject;
   }
 
   start(): void {
@@ -238,6 +256,8 @@ export class DeviceConnection {
 
   private hear({ header: { name }, payload }: Message): void {
     if (name === STATUS) this.statuses.apply(payload);
+    else if (name === FUNCTIONS) this.functionsSubject.set(listOf(payload["functions"]));
+    else if (name === CONSUMABLES) this.consumablesSubject.set(listOf(payload["consumables"]));
     else this.options.onNews?.({ name, payload } as unknown as News);
   }
 
@@ -275,4 +295,8 @@ export class DeviceConnection {
     command?.release();
     return command;
   }
+}
+
+function listOf<T>(value: unknown): readonly T[] {
+  return Array.isArray(value) ? (value as T[]) : [];
 }

@@ -28,7 +28,7 @@ export interface components {
              * Application
              * @default
              */
-            application?: string;
+            application: string;
             /** Component */
             component: string;
             /**
@@ -40,7 +40,7 @@ export interface components {
              * Label
              * @default
              */
-            label?: string;
+            label: string;
             /** Masked Pan */
             masked_pan: string;
             /**
@@ -48,7 +48,7 @@ export interface components {
              * @default bank_card
              * @constant
              */
-            medium?: "bank_card";
+            medium: "bank_card";
         };
         /**
          * BarcodePart
@@ -135,7 +135,7 @@ export interface components {
              * @default code
              * @constant
              */
-            medium?: "code";
+            medium: "code";
             /**
              * Symbology
              * @default null
@@ -235,7 +235,7 @@ export interface components {
              */
             remaining?: number | null;
             /** @default none */
-            source?: components["schemas"]["ConsumableSource"];
+            source: components["schemas"]["ConsumableSource"];
             unit: components["schemas"]["ConsumableUnit"];
         };
         /**
@@ -338,7 +338,7 @@ export interface components {
              * Address
              * @default
              */
-            address?: string;
+            address: string;
             /**
              * Born
              * @default null
@@ -350,50 +350,50 @@ export interface components {
              * Country
              * @default
              */
-            country?: string;
+            country: string;
             /**
              * Is Long Term
              * @default false
              */
-            is_long_term?: boolean;
+            is_long_term: boolean;
             /**
              * Issue Count
              * @default
              */
-            issue_count?: string;
+            issue_count: string;
             /**
              * Issuer
              * @default
              */
-            issuer?: string;
+            issuer: string;
             /**
              * Latin Name
              * @default
              */
-            latin_name?: string;
+            latin_name: string;
             /**
              * Medium
              * @default id_card
              * @constant
              */
-            medium?: "id_card";
+            medium: "id_card";
             /** Name */
             name: string;
             /**
              * Nation
              * @default
              */
-            nation?: string;
+            nation: string;
             /**
              * Nation Code
              * @default
              */
-            nation_code?: string;
+            nation_code: string;
             /**
              * Newest Address
              * @default
              */
-            newest_address?: string;
+            newest_address: string;
             /** Number */
             number: string;
             /**
@@ -405,12 +405,12 @@ export interface components {
              * Older Number
              * @default
              */
-            older_number?: string;
+            older_number: string;
             /**
              * Pass Number
              * @default
              */
-            pass_number?: string;
+            pass_number: string;
             /**
              * Photo
              * @description base64, as the chip has it; only when it was asked for
@@ -531,7 +531,7 @@ export interface components {
          */
         FunctionStatus: {
             /** Because */
-            because?: components["schemas"]["FunctionReason"][];
+            because: components["schemas"]["FunctionReason"][];
             /** Function */
             function: string;
             /**
@@ -1121,17 +1121,17 @@ export interface components {
              * @default social_card
              * @constant
              */
-            medium?: "social_card";
+            medium: "social_card";
             /**
              * Needs Pin
              * @default false
              */
-            needs_pin?: boolean;
+            needs_pin: boolean;
             /**
              * Reset Information
              * @default
              */
-            reset_information?: string;
+            reset_information: string;
             /** Version */
             version: string;
         };
@@ -1257,7 +1257,7 @@ export interface components {
              * Detail
              * @default
              */
-            detail?: string;
+            detail: string;
             /** Remedy En */
             remedy_en: string;
             /** Remedy Zh */
