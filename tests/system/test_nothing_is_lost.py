@@ -6,7 +6,6 @@ The history checker compares what the kiosks had acknowledged with what is in th
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from cryptography import x509
 
 from support.history import HistoryWriter, Outcome, read_history, total_queue
 from support.hospital import Hospital
+from support.identities import install_identity
 from support.processes import Child
 from support.waiting import wait_for
 
@@ -50,25 +49,6 @@ def highest(history: Path) -> int:
 def numbers(site: Hospital) -> list[int]:
     """The numbers of the events in the store."""
     return [int(fields.get("fields", fields)["number"]) for fields in site.events("test.number")]
-
-
-def install_identity(site: Hospital, kid: str, data_dir: Path) -> None:
-    """Give an agent a certificate as its enrolment would have left it."""
-    source, slot = site.identities_dir / kid, data_dir / "identity" / "a"
-    slot.mkdir(parents=True, mode=0o700)
-    for name, file in (("cert.pem", source / "cert.pem"), ("key.pem", source / "key.pem")):
-        (slot / name).write_bytes(file.read_bytes())
-    (slot / "ca.pem").write_bytes((site.identities_dir / "ca.pem").read_bytes())
-    (slot / "key.pem").chmod(0o600)
-    certificate = x509.load_pem_x509_certificate((slot / "cert.pem").read_bytes())
-    facts = {
-        "kid": kid,
-        "not_before": certificate.not_valid_before_utc.isoformat(),
-        "not_after": certificate.not_valid_after_utc.isoformat(),
-        "broker": {"host": "localhost", "port": site.broker_port},
-    }
-    (slot / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-    (data_dir / "identity" / "current").symlink_to("a")
 
 
 async def burst(control: str, events: int) -> None:
