@@ -97,3 +97,37 @@ async def test_every_device_of_the_demonstration_works(tmp_path: Path) -> None:
 
         await page.ask("Lights.SetLight", {"place": "card_reader", "mode": "on"})
         await wait_for(lambda: tester.core("io_board").lights[1], what="the light")
+
+
+@pytest.mark.timeout(30)
+async def test_paper_that_runs_out_changes_what_patients_can_do(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as (tester, page, agent):
+
+        def states() -> dict[str, str]:
+            return {status.function: status.state.value for status in agent.view.state().functions}
+
+        await wait_for(lambda: set(states().values()) == {"available"}, what="all functions", timeout_s=15)
+        await tester.do("receipt_printer", "paper_out")
+        told = await page.until(
+            lambda message: (
+                message["header"]["name"] == "Common.FunctionsChanged"
+                and any(one["state"] == "lost" for one in message["payload"]["functions"])
+            )
+        )
+        lost = {one["function"] for one in told["payload"]["functions"] if one["state"] == "lost"}
+        assert lost == {"pay_by_card", "inpatient_deposit", "print_receipt", "print_ticket"}
+        assert states()["pay"] == "degraded"
+        assert states()["print_report"] == "available"
+        await tester.do("io_board", "set_input", input="output_full", on=True)
+        await wait_for(lambda: states()["print_report"] == "lost", what="a full tray")
+        await tester.do("io_board", "set_input", input="output_full", on=False)
+        await tester.do("receipt_printer", "refill")
+        await wait_for(lambda: set(states().values()) == {"available"}, what="functions after the refill")
+        done = await page.ask("Printer.Print", {"key": "visit-2", "kind": "receipt", "receipt": RECEIPT})
+        assert done["payload"]["job"]["state"] == "printed"
+
+        def left_mm() -> float:
+            papers = [one for one in agent.view.state().consumables if one.component == "receipt_printer"]
+            return papers[0].remaining or 0.0
+
+        await wait_for(lambda: 100_000.0 < left_mm() < 150_000.0, what="paper that was counted")
