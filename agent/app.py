@@ -326,10 +326,10 @@ class Agent:
             from agent.local_api.verbs import device_verbs  # noqa: PLC0415 - a kiosk without devices needs none of it
 
             commands |= device_verbs(self.devices, self.spool)
-        if self.capabilities is not None:
+        if self.capabilities is not None and self.maintenance is not None:
             from agent.local_api.consumables import verbs as consumable_verbs  # noqa: PLC0415 - the same
 
-            commands |= consumable_verbs(self.capabilities)
+            commands |= consumable_verbs(self.capabilities, self.maintenance)
         if self.devices is not None and self.maintenance is not None:
             from agent.local_api import maintenance  # noqa: PLC0415 - the same
 

@@ -55,7 +55,7 @@ _NOBODY: Final[Any] = None  # stands for what commands work on; a description do
 
 def commands() -> dict[str, Verb]:
     """Every command there is, on no kiosk at all: to be described, not to be run."""
-    found = {**lease.verbs(_NOBODY), **device_verbs(_NOBODY, _NOBODY), **consumables.verbs(_NOBODY)}
+    found = {**lease.verbs(_NOBODY), **device_verbs(_NOBODY, _NOBODY), **consumables.verbs(_NOBODY, _NOBODY)}
     return {**found, **maintenance.verbs(_NOBODY, _NOBODY)}
 
 

@@ -19,6 +19,7 @@ from agent.local_api.consumables import Refilled, verbs
 from agent.local_api.device_news import CONSUMABLES, FUNCTIONS, capability_news
 from agent.local_api.dialogue import Refusal
 from agent.local_api.feed import Feed
+from agent.maintenance.service import MaintenanceRefused
 from agent.reporter import AuditOutcome, OpenAlarm
 from agent.uplink.files import write_whole
 from kit.clock import ManualClock
@@ -244,10 +245,20 @@ class _Nothing:
         raise AssertionError(name)
 
 
+class _Engineer:
+    def current(self, pass_word: str) -> object:
+        if pass_word != "mine":
+            raise MaintenanceRefused("notOpen")
+        return self
+
+
 async def test_the_maintenance_page_says_what_was_put_in(kiosk: Kiosk) -> None:
-    verb = verbs(kiosk.it)["Maintenance.Refilled"]
-    answer = await verb.run(Refilled(component="printer", consumable="paper"), _Nothing())
+    verb = verbs(kiosk.it, _Engineer())["Maintenance.Refilled"]
+    answer = await verb.run(Refilled(pass_word="mine", component="printer", consumable="paper"), _Nothing())
     assert ConsumableStatus.model_validate(answer).percent == 100.0
     with pytest.raises(Refusal) as refused:
-        await verb.run(Refilled(component="printer", consumable="toner"), _Nothing())
+        await verb.run(Refilled(pass_word="mine", component="printer", consumable="toner"), _Nothing())
     assert refused.value.code == "noSuchConsumable"
+    with pytest.raises(Refusal) as stranger:
+        await verb.run(Refilled(pass_word="", component="printer", consumable="paper"), _Nothing())
+    assert stranger.value.code == "notOpen"

@@ -964,6 +964,8 @@ export interface components {
             component: string;
             /** Consumable */
             consumable: string;
+            /** Pass Word */
+            pass_word: string;
         };
         /**
          * Reprint
@@ -1406,7 +1408,7 @@ export interface components {
                 events: Record<string, never>;
                 /** Failure */
                 failure: {
-                    errorCode?: "noSuchConsumable" | components["schemas"]["FaultCode"];
+                    errorCode?: ("noSuchConsumable" | "notOpen") | components["schemas"]["FaultCode"];
                     fields?: string[];
                 };
                 request: components["schemas"]["Refilled"];
