@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -16,6 +16,10 @@ CONSUMABLE_LEVEL: Final = "consumable.level"
 """Name of the event record; its component is the device, its fields are those of `ConsumableStatus` without it."""
 CONSUMABLE_USED: Final = "Common.ConsumableUsed"
 """A driver's event: `{consumable: amount}` in the unit of the device's profile."""
+
+
+PartName = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""What a maker calls it; no control characters, a store may refuse them."""
 
 
 class ConsumableUnit(StrEnum):
@@ -62,7 +66,7 @@ class ConsumableStatus(WireModel):
     per_day: float | None = Field(default=None, ge=0.0)
     """The median of the last days."""
     days_left: float | None = Field(default=None, ge=0.0)
-    part: str | None = Field(default=None, max_length=64)
+    part: PartName | None = None
     """What to bring."""
     refilled_at: Moment | None = None
 

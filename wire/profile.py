@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from wire.consumables import ConsumableUnit
+from wire.consumables import ConsumableUnit, PartName
 from wire.envelope import Code, ComponentName, Scalar, ShortText, Text
 from wire.faults import Fault
 from wire.functions import Lack, PatientFunction
@@ -63,7 +63,7 @@ class ConsumableProfile(ProfileModel):
     unit: ConsumableUnit
     capacity: float = Field(gt=0.0)
     low: float = Field(ge=0.0, description="low from here down; where a sensor says low, what is left then")
-    part: ShortText | None = None
+    part: PartName | None = None
 
     @field_validator("low")
     @classmethod

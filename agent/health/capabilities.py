@@ -143,6 +143,7 @@ class Capabilities:
     async def run(self) -> None:
         """Notice silence and new days, and keep the counters on disk, until cancelled."""
         thread = DeviceThread("consumables")
+        self._to.pages(self._functions, self._consumables)
         try:
             while True:
                 self._book.attend(self._now())

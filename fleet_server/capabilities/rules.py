@@ -64,8 +64,11 @@ def status_of(entries: Iterable[Entry]) -> CapabilityStatus:
     for entry in listed:
         if latest is None or latest - entry.at > GONE_AFTER:
             continue
-        if entry.is_functions:
-            functions = [FunctionStatus.model_validate(item) for item in entry.body[FUNCTIONS]]
-        else:
-            consumables.append(ConsumableStatus.model_validate(entry.body))
+        try:
+            if entry.is_functions:
+                functions = [FunctionStatus.model_validate(item) for item in entry.body[FUNCTIONS]]
+            else:
+                consumables.append(ConsumableStatus.model_validate(entry.body))
+        except ValidationError:
+            continue  # written by another release: one kiosk's row hides nobody else's
     return CapabilityStatus(functions, sorted(consumables, key=lambda one: (one.component, one.consumable)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,6 +218,15 @@ async def test_levels_are_told_on_edges_and_in_steps(kiosk: Kiosk) -> None:
     assert kiosk.fleet.samples[-1] == ("printer", {"paper_left_percent": 0.0})
     await kiosk.it.happened("printer", "Printer.MediaTakenEvent", {})
     assert kiosk.rest.happened_ == ["Printer.MediaTakenEvent"]
+
+
+async def test_pages_hear_that_nothing_is_known_yet(kiosk: Kiosk) -> None:
+    async with asyncio.TaskGroup() as group:
+        running = spawn(group, kiosk.it.run(), "capabilities")
+        await wait_for(lambda: len(kiosk.heard) == 2, what="the first words")
+        running.cancel()
+    (told,) = _pages(kiosk.heard, FUNCTIONS)
+    assert '"available"' not in json.dumps(told)
 
 
 async def test_counters_are_on_disk_soon_and_are_gone_on_with(kiosk: Kiosk, tmp_path: Path) -> None:

@@ -124,6 +124,18 @@ async def test_a_kiosk_that_invents_consumables_fills_no_table(ingest: Ingest) -
     assert len(await ingest.entries("zzj-002")) == 1
 
 
+async def test_a_part_with_bytes_that_no_text_has_is_left_and_stops_nothing(ingest: Ingest) -> None:
+    await ingest.take(level(1, 50.0, part="a\u0000b"), level(2, 20.0, consumable="ribbon"))
+    assert {one.consumable for one in (await ingest.now()).consumables} == {"ribbon"}
+
+
+def test_a_row_of_another_release_hides_only_itself() -> None:
+    good = {"component": "p", "consumable": "paper", "unit": "mm", "level": "ok"}
+    rows = [good, {**good, "unit": "cubits"}]
+    entries = [Entry(KID, "p", f"thing_{number}", EPOCH, number, AT, body) for number, body in enumerate(rows, 1)]
+    assert len(status_of(entries).consumables) == 1
+
+
 async def test_what_a_kiosk_stopped_saying_is_shown_no_more(ingest: Ingest) -> None:
     late_s = GONE_AFTER.total_seconds() + 60.0
     await ingest.take(functions(1, WHOLE), level(2, 50.0))
