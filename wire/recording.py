@@ -7,9 +7,10 @@ that a file that was cut short is noticed. docs/flight-recorder.md describes it;
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -177,14 +178,14 @@ class Recording:
     entries: tuple[Entry, ...]
 
 
-def encode_recording(recording: Recording) -> Iterator[bytes]:
-    """Its lines, with their line ends."""
-    digest = hashlib.sha256()
-    for document in (recording.head, *recording.entries):
+def encode_recording(head: Head, entries: Iterable[Entry]) -> Iterator[bytes]:
+    """The lines of a recording, with their line ends."""
+    digest, count = hashlib.sha256(), 0
+    for count, document in enumerate(chain((head,), entries), 1):  # noqa: B007 - the last number is wanted
         line = encode(document) + b"\n"
         digest.update(line)
         yield line
-    yield encode(EndLine(lines=1 + len(recording.entries), sha256=digest.hexdigest())) + b"\n"
+    yield encode(EndLine(lines=count, sha256=digest.hexdigest())) + b"\n"
 
 
 def decode_recording(data: bytes) -> Recording:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from agent.recorder.parts import Echo as EchoPart
 from agent.recorder.parts import Mask, Part
 from agent.recorder.recorder import Edge, Frozen
-from agent.recorder.tape import Frame, Item
+from agent.recorder.tape import Frame, Item, Note
 from wire import __version__
 from wire.recording import (
     Echo,
@@ -15,7 +17,6 @@ from wire.recording import (
     Head,
     Masked,
     NoteLine,
-    Recording,
     Shown,
     encode_recording,
 )
@@ -23,15 +24,16 @@ from wire.recording import (
 _DETAIL_CHARACTERS = 200
 
 
-def lines_of(frozen: Frozen) -> list[bytes]:
-    """All lines."""
-    return list(encode_recording(document_of(frozen)))
+def lines_of(frozen: Frozen) -> Iterator[bytes]:
+    """All lines, one after the other: the whole document is never in memory."""
+    rows: list[tuple[float, Item | Edge]] = [*frozen.items, *((edge.at_s, edge) for edge in frozen.edges)]
+    rows.sort(key=lambda row: row[0])
+    return encode_recording(_head(frozen), (_entry(frozen, at_s, item) for at_s, item in rows))
 
 
-def document_of(frozen: Frozen) -> Recording:
-    """The recording as what its file says."""
+def _head(frozen: Frozen) -> Head:
     about = frozen.about
-    head = Head(
+    return Head(
         component=about.component,
         capability=about.capability,
         model=about.model,
@@ -43,23 +45,17 @@ def document_of(frozen: Frozen) -> Recording:
         agent_version=__version__,
         skipped=frozen.skipped,
     )
-    entries: list[Entry] = [_entry(frozen, at_s, item) for at_s, item in frozen.items]
-    entries += [_edge(frozen, edge) for edge in frozen.edges]
-    return Recording(head, tuple(sorted(entries, key=lambda entry: entry.t)))
 
 
-def _entry(frozen: Frozen, at_s: float, item: Item) -> Entry:
+def _entry(frozen: Frozen, at_s: float, item: Item | Edge) -> Entry:
     t, at = round(at_s - frozen.at_s, 5), frozen.wall(at_s)
-    if isinstance(item, Frame):
-        return FrameLine(t=t, at=at, way=item.way, parts=[_part(part) for part in item.parts])
-    return NoteLine(t=t, at=at, word=item.word, count=item.count)
-
-
-def _edge(frozen: Frozen, edge: Edge) -> EdgeLine:
-    t = round(edge.at_s - frozen.at_s, 5)
-    return EdgeLine(
-        t=t, at=frozen.wall(edge.at_s), component=edge.component, state=edge.state, faults=list(edge.faults)
-    )
+    match item:
+        case Frame():
+            return FrameLine(t=t, at=at, way=item.way, parts=[_part(part) for part in item.parts])
+        case Note():
+            return NoteLine(t=t, at=at, word=item.word, count=item.count)
+        case Edge():
+            return EdgeLine(t=t, at=at, component=item.component, state=item.state, faults=list(item.faults))
 
 
 def _part(part: Part) -> Shown | Masked | Echo:

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -114,7 +114,7 @@ class Shelf:
                     return
                 frozen = self._waiting.popleft()
             try:
-                size = self._write(frozen, lines_of)
+                size = self._write(frozen, lines_of(frozen))
             except OSError as error:
                 with self._lock:
                     self._lose(os.strerror(error.errno or 0))
@@ -122,18 +122,19 @@ class Shelf:
             self._is_good = True
             log.info("recording.kept", component=frozen.about.component, fault=frozen.fault, bytes=size)
 
-    def _write(self, frozen: Frozen, lines_of: Callable[[Frozen], list[bytes]]) -> int:
+    def _write(self, frozen: Frozen, lines: Iterable[bytes]) -> int:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        data = b"".join(lines_of(frozen))
-        self._make_room(len(data))
+        self._clean_up()
         file = self._folder / _name(frozen)
         part = file.with_name(file.name + _PART)
         try:
             fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(fd, "wb") as stream:
-                stream.write(data)
+                stream.writelines(lines)
                 stream.flush()
                 os.fsync(stream.fileno())
+                size = stream.tell()
+            self._make_room(size)
             part.replace(file)
         except OSError:
             with suppress(OSError):
@@ -144,12 +145,15 @@ class Shelf:
             os.fsync(folder)
         finally:
             os.close(folder)
-        return len(data)
+        return size
 
-    def _make_room(self, size_bytes: int) -> None:
-        """Remove the oldest, and what an earlier run did not finish."""
+    def _clean_up(self) -> None:
+        """Remove what an earlier run did not finish."""
         for left in self._folder.glob(f"*{_PART}"):
             left.unlink(missing_ok=True)
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Remove the oldest."""
         kept = self.all()
         total = size_bytes + sum(shelved.size_bytes for shelved in kept)
         while kept and (len(kept) >= self._limits.files or total > self._limits.total_bytes):

@@ -64,6 +64,7 @@ class Tape:
         self._opening: list[int] | None = None
         self._is_opening = False
         self._opening_bytes = 0
+        self._dropped = self._opened_at = 0  # rows that left the ring, and the number of the opening's first
         self.size_bytes = 0
         """About how much memory it takes."""
         self.is_worth_keeping = False
@@ -74,6 +75,7 @@ class Tape:
         if isinstance(item, Note) and item.word is Word.OPENED:
             self._forget_opening()
             self._opening, self._is_opening, self._opening_bytes = [], True, 0
+            self._opened_at = self._dropped + len(self._rows) - self._first
         number = self._number(item)
         row = int(at_s * _TICKS_PER_S) << _ID_BITS | number
         self._rows.append(row)
@@ -86,10 +88,9 @@ class Tape:
     def entries(self) -> list[tuple[float, Item]]:
         """All entries by time; where some are missing behind the opening stands a note."""
         ring = list(self._rows[self._first :])
-        begins = ring[0] >> _ID_BITS if ring else 0
-        early = [row for row in self._opening or () if row >> _ID_BITS < begins]
+        early = (self._opening or [])[: max(0, self._dropped - self._opened_at)]
         found = [*self._read(early)]
-        if early:
+        if early and self._dropped - self._opened_at > len(self._opening or ()):
             found.append(((early[-1] >> _ID_BITS) / _TICKS_PER_S, Note(Word.GAP)))
         found += sorted(self._read(ring), key=lambda entry: entry[0])
         return found
@@ -149,6 +150,7 @@ class Tape:
         ):
             self._drop(self._rows[self._first] & _ID_MASK)
             self._first += 1
+            self._dropped += 1
             self.size_bytes -= _ROW_BYTES
         if self._first >= _COMPACT_ROWS:
             del self._rows[: self._first]

@@ -60,3 +60,6 @@ async def test_a_device_is_born_fails_and_comes_back(tmp_path: Path) -> None:
         assert [state for state in states if state != "starting"] == ["online", "noDevice", "online"]
         stop.set()
         await serving
+    await asyncio.to_thread(agent.shelf.settle, 5.0)
+    kept = await asyncio.to_thread(agent.shelf.all)
+    assert [(recording.component, recording.fault) for recording in kept] == [("id_reader", "unplugged")]

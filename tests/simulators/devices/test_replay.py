@@ -120,7 +120,7 @@ def test_a_recording_of_nothing_cannot_be_played() -> None:
 
 
 def _file(path: Path, made: Recording) -> str:
-    path.write_bytes(b"".join(encode_recording(made)))
+    path.write_bytes(b"".join(encode_recording(made.head, made.entries)))
     return str(path)
 
 
