@@ -7,6 +7,8 @@
 DEMO_PACKAGES=(
   python3-venv mosquitto
   python3-dev gcc libc6-dev libpcsclite-dev # pyscard has no Linux wheel
+  pcscd vsmartcard-vpcd util-linux iproute2 # card readers: the real service with a virtual reader
+  fonts-noto-cjk   # rare characters of patients' names on receipts
 )
 TEST_PACKAGES=(
   "${DEMO_PACKAGES[@]}"
@@ -14,11 +16,9 @@ TEST_PACKAGES=(
   mosquitto-clients
   postgresql-15    # the store tests run on SQLite and on PostgreSQL
   chromium         # browser tests
-  fonts-noto-cjk   # Chinese text in the browser
   strace           # crash sweep over durable system calls
-  iproute2 procps util-linux
+  procps
   systemd          # systemd-analyze judges the units; nothing is started
-  pcscd vsmartcard-vpcd # card readers: the real service with a virtual reader
   cups-ipp-utils dbus avahi-daemon # a real IPP printer (ippeveprinter needs the other two) and its judge, ipptool
   nut-server       # a real UPS service
 )

@@ -41,6 +41,16 @@ class KioskFacts(Facts):
     token_file: str | None
     cert_file: str
     key_file: str
+    bench: str | None = None
+    """Its name in the lab."""
+
+
+class LabFacts(Facts):
+    """The bench where testers put cards, take paper away and break things."""
+
+    bench_url: str
+    control_url: str
+    token: str
 
 
 class DemoFacts(Facts):
@@ -56,6 +66,7 @@ class DemoFacts(Facts):
     database_url: str
     mqtt: BrokerFacts
     staff: StaffFacts
+    lab: LabFacts
     kiosks: list[KioskFacts]
     pids: dict[str, int]
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Self
 
 KIOSKS_DEFAULT = 100
+FULL_DEFAULT = 3
+FULL_LIMIT = 10
 KIOSKS_LIMIT = 5_000
 
 
@@ -25,7 +27,8 @@ class Ports:
     kiosk_api: int
     broker: int
     control: int
-    local_api: int
+    lab: int
+    local_apis: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Plan:
 
     folder: Path
     kiosks: int
+    full: int
     seconds: float | None
     ports: Ports
     seed: int = 1
@@ -44,9 +48,14 @@ class Plan:
         return self.folder / "fleet"
 
     @property
-    def agent_dir(self) -> Path:
-        """Data directory of the full agent."""
-        return self.folder / "agent"
+    def agents_dir(self) -> Path:
+        """Data directories of the full agents."""
+        return self.folder / "agents"
+
+    @property
+    def lab_dir(self) -> Path:
+        """Where the simulated devices of the full kiosks are."""
+        return self.folder / "lab"
 
     @property
     def identities_dir(self) -> Path:
@@ -62,18 +71,21 @@ class Plan:
 def read_plan(environ: Mapping[str, str]) -> Plan:
     """The plan the environment asks for.
 
-    Variables: DEMO_DIR, DEMO_KIOSKS (1 to 5,000), DEMO_SECONDS (stop by itself), DEMO_SEED,
-    DEMO_PORT (the dashboard's; the others are free ones).
+    Variables: DEMO_DIR, DEMO_KIOSKS (1 to 5,000), DEMO_FULL (how many of them with simulated devices, 1 to 10),
+    DEMO_SECONDS (stop by itself), DEMO_SEED, DEMO_PORT (the dashboard's; the others are free ones).
 
     Raises:
         PlanError: a value is not of its kind or out of bounds.
     """
     seconds = _number(environ, "DEMO_SECONDS", 0, 0, 10_000_000)
+    kiosks = _number(environ, "DEMO_KIOSKS", KIOSKS_DEFAULT, 1, KIOSKS_LIMIT)
+    full = min(kiosks, _number(environ, "DEMO_FULL", FULL_DEFAULT, 1, FULL_LIMIT))
     return Plan(
         folder=Path(environ.get("DEMO_DIR", "var/demo")).absolute(),
-        kiosks=_number(environ, "DEMO_KIOSKS", KIOSKS_DEFAULT, 1, KIOSKS_LIMIT),
+        kiosks=kiosks,
+        full=full,
         seconds=float(seconds) if seconds else None,
-        ports=_ports(_number(environ, "DEMO_PORT", 8080, 1, 65_535)),
+        ports=_ports(_number(environ, "DEMO_PORT", 8080, 1, 65_535), full),
         seed=_number(environ, "DEMO_SEED", 1, 0, 2**31),
     )
 
@@ -87,7 +99,7 @@ def _number(environ: Mapping[str, str], name: str, default: int, low: int, high:
     return int(text)
 
 
-def _ports(dashboard: int) -> Ports:
+def _ports(dashboard: int, full: int) -> Ports:
     """The wished dashboard port when it is free, otherwise a free one, and free ones for the rest."""
     with _Reserved() as reserved:
         return Ports(
@@ -95,7 +107,8 @@ def _ports(dashboard: int) -> Ports:
             kiosk_api=reserved.take(8443),
             broker=reserved.take(8883),
             control=reserved.take(8090),
-            local_api=reserved.take(8081),
+            lab=reserved.take(8091),
+            local_apis=tuple(reserved.take(8601 + number) for number in range(full)),
         )
 
 

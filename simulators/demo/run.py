@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import pwd
@@ -20,11 +21,11 @@ from rich.console import Console
 from kit.clock import Clock
 from simulators.demo.facts import BrokerFacts, DemoFacts, KioskFacts, StaffFacts, write_private
 from simulators.demo.fleet_client import FleetClient, FleetRefused
+from simulators.demo.full_kiosks import HOST, FullKiosk, Lab, full_kiosks
 from simulators.demo.hospital import Asset, asset_csv, assets
 from simulators.demo.plan import Plan, PlanError, entry_point
 from simulators.demo.processes import ChildFailed, Children
 
-HOST = "127.0.0.1"
 USERNAME = "demo"
 TOTP_STEP_S = 30
 UP_TIMEOUT_S = 60.0
@@ -46,6 +47,8 @@ class Demo:
         self._console = console
         self._children = Children(plan.folder / "logs")
         self._assets = assets(plan.kiosks, plan.seed)
+        self._full = full_kiosks(plan, self._assets)
+        self._lab = Lab(plan)
         self._base_url = f"http://{HOST}:{plan.ports.dashboard}"
         self._started_s = clock.monotonic()
 
@@ -94,7 +97,8 @@ class Demo:
             await client.import_assets(asset_csv(self._assets))
             self._say(f"资产清单已导入 · {len(self._assets)} assets imported")
             await self._start_light_kiosks()
-            await self._start_full_kiosk(http, client)
+            await self._start_lab()
+            await self._start_full_kiosks(http, client)
             await self._wait_online(client)
         self._write_facts(staff)
         self._show(staff)
@@ -174,43 +178,28 @@ class Demo:
         command += ["--count", str(len(light)), "--seed", str(plan.seed)]
         await self._children.start("light-kiosks", command)
 
-    def _full(self) -> Asset:
-        return self._assets[0]
-
     def _light(self) -> Sequence[Asset]:
-        return self._assets[1:]
+        return self._assets[self._plan.full :]
 
-    async def _start_full_kiosk(self, http: aiohttp.ClientSession, client: FleetClient) -> None:
-        plan, asset = self._plan, self._full()
-        environ = {
-            "KIOSK_DATA_DIR": str(plan.agent_dir),
-            "KIOSK_SERIAL": asset.serial,
-            "KIOSK_PROFILE": asset.profile,
-            "KIOSK_LOCAL_API__PORT": str(plan.ports.local_api),
-            "KIOSK_FLEET__ENROL_URL": f"https://localhost:{plan.ports.kiosk_api}",
-            "KIOSK_FLEET__CA_FILE": str(plan.fleet_dir / "pki" / "ca.pem"),
-            "KIOSK_FLEET__POLL_S": "1.0",
-        }
-        await self._children.start(
-            "agent-1", [entry_point("kiosk-agent"), "--config", str(plan.agent_dir / "agent.toml"), "run"], environ
-        )
-        local_url = f"http://{HOST}:{plan.ports.local_api}"
+    async def _start_lab(self) -> None:
+        await self._lab.start(self._children)
+        await self._wait_for("模拟设备 · simulated devices", self._lab.is_up, UP_TIMEOUT_S)
 
-        async def agent_is_up() -> bool:
-            return await _answers(http, f"{local_url}/api/v1/health")
+    async def _start_full_kiosks(self, http: aiohttp.ClientSession, client: FleetClient) -> None:
+        for kiosk in self._full:
+            await self._lab.start_agent(self._children, kiosk)
+        for kiosk in self._full:
+            is_up = functools.partial(_answers, http, f"{kiosk.url}/api/v1/health")
+            await self._wait_for(f"自助机代理 · agent of {kiosk.asset.kid}", is_up, UP_TIMEOUT_S)
+            await self._pair(http, client, kiosk)
 
-        await self._wait_for("自助机代理 · full kiosk agent", agent_is_up, UP_TIMEOUT_S)
-        await self._pair(http, client, local_url)
-
-    async def _pair(self, http: aiohttp.ClientSession, client: FleetClient, local_url: str) -> None:
+    async def _pair(self, http: aiohttp.ClientSession, client: FleetClient, kiosk: FullKiosk) -> None:
         """Do the engineer's part: read the code off the kiosk, type it into the fleet server."""
-        asset = self._full()
-        headers = {"Authorization": f"Bearer {(self._plan.agent_dir / 'token').read_text(encoding='ascii').strip()}"}
+        asset = kiosk.asset
         until_s = self._clock.monotonic() + UP_TIMEOUT_S
         while self._clock.monotonic() < until_s:
             self._children.check()
-            async with http.get(f"{local_url}/api/v1/enrolment", headers=headers) as response:
-                view = await response.json()
+            view = await kiosk.view(http, "enrolment")
             if view["state"] not in {"not_enrolled", "enrolling"}:
                 return
             code = view.get("pairing_code")
@@ -260,21 +249,11 @@ class Demo:
             database_url=f"sqlite+aiosqlite:///{plan.fleet_dir / 'fleet.db'}",
             mqtt=BrokerFacts(host="localhost", port=plan.ports.broker, ca_file=str(plan.fleet_dir / "pki" / "ca.pem")),
             staff=staff,
-            kiosks=[self._full_facts(), *(self._light_facts(asset) for asset in self._light())],
+            lab=self._lab.facts(),
+            kiosks=[*(kiosk.facts() for kiosk in self._full), *(self._light_facts(asset) for asset in self._light())],
             pids={child.name: child.pid for child in self._children.running},
         )
         write_private(plan.facts_file, json.dumps(facts.model_dump(), indent=2, ensure_ascii=False) + "\n")
-
-    def _full_facts(self) -> KioskFacts:
-        folder = self._plan.agent_dir
-        return KioskFacts(
-            kid=self._full().kid,
-            kind="full",
-            local_api_url=f"http://{HOST}:{self._plan.ports.local_api}",
-            token_file=str(folder / "token"),
-            cert_file=str(folder / "identity" / "current" / "cert.pem"),
-            key_file=str(folder / "identity" / "current" / "key.pem"),
-        )
 
     def _light_facts(self, asset: Asset) -> KioskFacts:
         folder = self._plan.identities_dir / asset.kid
@@ -292,7 +271,8 @@ class Demo:
         lines = [
             "",
             f"[bold]运维管理 Fleet dashboard[/]   {self._base_url}/",
-            f"[bold]自助机 Full kiosk[/]           http://{HOST}:{plan.ports.local_api}/",
+            f"[bold]设备实验台 Device bench[/]     {self._lab.facts().bench_url}",
+            *(f"[bold]自助机 Full kiosk[/]           {kiosk.url}/  ({kiosk.asset.kid})" for kiosk in self._full),
             f"[bold]用户名 / 密码[/]               {staff.username} / {staff.password}",
             f"[bold]动态口令密钥 TOTP secret[/]    {staff.totp_secret}",
             "动态口令 TOTP now              kiosk-sim demo-code",

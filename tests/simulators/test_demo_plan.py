@@ -15,7 +15,8 @@ from wire.identity import is_kiosk_id
 
 def test_an_empty_environment_gives_a_hundred_kiosks_until_somebody_stops_it() -> None:
     plan = read_plan({})
-    assert (plan.kiosks, plan.seconds) == (100, None)
+    assert (plan.kiosks, plan.full, plan.seconds) == (100, 3, None)
+    assert read_plan({"DEMO_KIOSKS": "2"}).full == 2
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,7 @@ def test_an_empty_environment_gives_a_hundred_kiosks_until_somebody_stops_it() -
         ("DEMO_KIOSKS", "0"),
         ("DEMO_KIOSKS", "5001"),
         ("DEMO_KIOSKS", "many"),
+        ("DEMO_FULL", "11"),
         ("DEMO_SECONDS", "-1"),
         ("DEMO_PORT", "99999"),
     ],
@@ -39,9 +41,9 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
         port = taken.getsockname()[1]
         plan = read_plan({"DEMO_PORT": str(port)})
     ports = plan.ports
-    chosen = {ports.dashboard, ports.kiosk_api, ports.broker, ports.control, ports.local_api}
+    chosen = {ports.dashboard, ports.kiosk_api, ports.broker, ports.control, ports.lab, *ports.local_apis}
     assert port not in chosen
-    assert len(chosen) == 5
+    assert len(chosen) == 8
 
 
 def test_the_hospital_is_the_same_for_the_same_seed() -> None:

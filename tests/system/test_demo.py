@@ -39,7 +39,13 @@ def is_up_or_gone(child: Child, file: Path) -> bool:
 
 async def test_a_demo_comes_up_and_goes_away_whole(service_dir: Path) -> None:
     folder = service_dir / "demo"
-    environ = {"DEMO_DIR": str(folder), "DEMO_KIOSKS": str(KIOSKS), "DEMO_PORT": str(free_port()), "COLUMNS": "200"}
+    environ = {
+        "DEMO_DIR": str(folder),
+        "DEMO_KIOSKS": str(KIOSKS),
+        "DEMO_FULL": "1",
+        "DEMO_PORT": str(free_port()),
+        "COLUMNS": "200",
+    }
     started: list[int] = []
     for attempt in range(2):
         demo = Child.of_module("simulators", "demo", log_dir=service_dir, env=environ, name=f"demo-{attempt}")
@@ -60,6 +66,10 @@ async def test_a_demo_comes_up_and_goes_away_whole(service_dir: Path) -> None:
                 f"{full['local_api_url']}/api/v1/state", headers={"Authorization": f"Bearer {token}"}
             )
             assert state.json()["uplink"]["state"] == "connected"
+            bench = await http_get(facts["lab"]["bench_url"].partition("#")[0])
+            assert bench.status == 200
+            devices = {part["name"] for part in state.json()["components"]}
+            assert {"id_reader", "scanner", "receipt_printer", "report_printer", "io_board", "ups"} <= devices
             with socket.create_connection((facts["mqtt"]["host"], facts["mqtt"]["port"]), timeout=5.0):
                 pass
             assert file.stat().st_mode & 0o077 == 0
