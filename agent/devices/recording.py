@@ -64,8 +64,11 @@ def redactor_of(profile: DeviceProfile, recorder: Recorder) -> Redactor | None:
     name = f"agent.devices.{folder}.redact"
     if find_spec(f"agent.devices.{folder}") is None or find_spec(name) is None:
         return None
-    made = cast("Any", import_module(name)).redactor(profile, recorder.digest)  # every folder's has this signature
-    return cast("Redactor | None", made)
+    make = cast("Any", import_module(name)).redactor  # every folder's has this signature
+    try:
+        return cast("Redactor | None", make(profile, recorder.digest))
+    except ValueError:
+        return None  # the driver refuses this profile as well, and says why
 
 
 def _recorded(kind: LinkKind, link: Link, tap: Tap) -> Link:
@@ -76,4 +79,5 @@ def _recorded(kind: LinkKind, link: Link, tap: Tap) -> Link:
         case LinkKind.IPP:
             return RecordedIppLink(anything, tap)
         case _:
-            return RecordedLink(anything, tap)
+            is_stream = all(hasattr(link, name) for name in ("read", "write", "discard"))
+            return RecordedLink(anything, tap) if is_stream else link

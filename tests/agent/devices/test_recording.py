@@ -15,7 +15,7 @@ from agent.devices.card_reader.driver import PcscCardReader
 from agent.devices.card_reader.types import CardKind
 from agent.devices.pin_pad.types import PinEntry, PinRequest
 from agent.devices.receipt_printer.types import Barcode, Pair, QrCode, ReceiptJob, Text
-from agent.devices.recording import redactor_of
+from agent.devices.recording import DeviceRecording, redactor_of
 from agent.devices.report_printer.types import ReportJob
 from agent.errors import DeviceFault
 from agent.links.pcsc import CardPresence, ReaderView
@@ -252,6 +252,23 @@ def test_another_device_on_the_same_port_shows_nothing(name: str) -> None:
             tap.passed(Way.CAME, text.encode(encoding) + b"\r\n")
     recorder.freeze(name, "protocol_error")
     assert_clean(b"".join(lines_of(kept.pop())), [PAYMENT_CODE, *secrets_of(person)])
+
+
+def test_a_profile_that_its_driver_refuses_does_no_harm_here() -> None:
+    recorder = Recorder(SystemClock(), Limits(), lambda _: None)
+    place = place_of("pin_pad")
+    refused = place.profile.model_copy(update={"capabilities": {}})
+    assert redactor_of(place.profile, recorder) is not None
+    assert redactor_of(refused, recorder) is None
+
+
+def test_a_link_that_is_no_stream_of_bytes_stays_as_it_is() -> None:
+    class Keys:
+        """A keyboard, for example."""
+
+    keys = cast("Any", Keys())
+    recording = DeviceRecording(Recorder(SystemClock(), Limits(), lambda _: None))
+    assert recording.wrapped(place_of("id_reader"), lambda: keys)() is keys
 
 
 def _frames(recording: Recording) -> list[FrameLine]:
