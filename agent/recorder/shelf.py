@@ -115,9 +115,9 @@ class Shelf:
                 frozen = self._waiting.popleft()
             try:
                 size = self._write(frozen, lines_of(frozen))
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 with self._lock:
-                    self._lose(os.strerror(error.errno or 0))
+                    self._lose(os.strerror(error.errno or 0) if isinstance(error, OSError) else "not of its format")
                 continue
             self._is_good = True
             log.info("recording.kept", component=frozen.about.component, fault=frozen.fault, bytes=size)
@@ -136,7 +136,7 @@ class Shelf:
                 size = stream.tell()
             self._make_room(size)
             part.replace(file)
-        except OSError:
+        except (OSError, ValueError):
             with suppress(OSError):
                 part.unlink(missing_ok=True)
             raise

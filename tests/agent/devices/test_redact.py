@@ -94,10 +94,26 @@ _ALPHABET = bytes.fromhex("aa9669020d0a1b1d10041d6b7e013b0390000512300000370022"
 _STREAM = st.binary(max_size=120) | st.lists(st.sampled_from(_ALPHABET), max_size=120).map(bytes)
 
 
+_TALK = st.lists(st.tuples(st.sampled_from(Way), _STREAM), max_size=12)
+
+
 @pytest.mark.parametrize("name", MAKERS)
 @settings(max_examples=60, deadline=None)
-@given(talk=st.lists(st.tuples(st.sampled_from(Way), _STREAM), max_size=12))
+@given(talk=_TALK)
 def test_every_byte_is_accounted_for(name: str, talk: list[tuple[Way, bytes]]) -> None:
+    _account(name, talk)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", MAKERS)
+@settings(max_examples=10_000, deadline=None)
+@given(talk=_TALK)
+def test_every_byte_is_accounted_for_at_length(name: str, talk: list[tuple[Way, bytes]]) -> None:
+    _account(name, talk)
+
+
+def _account(name: str, talk: list[tuple[Way, bytes]]) -> None:
     redactor = made(name)
     counted = dict.fromkeys(Way, 0)
     for way, data in talk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -80,6 +81,14 @@ def test_a_disk_that_takes_nothing_is_said_once() -> None:
         shelf.put(frozen(ManualClock()))
         shelf.settle(5.0)
         assert len(shelf.all()) == 1
+
+
+def test_what_cannot_be_written_does_not_end_the_writer(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.put(replace(frozen(ManualClock()), fault="No Code"))
+    shelf.put(frozen(ManualClock()))
+    shelf.settle(5.0)
+    assert len(list(tmp_path.iterdir())) == len(shelf.all()) == 1
 
 
 @pytest.mark.parametrize("spoil", ["cut", "changed", "newer", "empty", "binary"])
