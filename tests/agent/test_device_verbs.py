@@ -137,11 +137,28 @@ async def test_a_report_and_its_copy(page: Page, kiosk: Kiosk) -> None:
     assert copy["payload"]["errorCode"] == "printRefused"
 
 
+TICKET = {
+    "paper": "queue_ticket", "hospital": "测试市人民医院", "patient": "赵*例", "printed_at": "10:00",
+    "department": "超声科", "place": "4F", "number": "U027", "waiting": 6,
+}  # fmt: skip
+
+
+async def test_a_ticket_of_the_hospital_is_seen_and_printed(page: Page, kiosk: Kiosk) -> None:
+    await wait_for(kiosk.is_ready, what="the receipt printer")
+    seen = await page.ask("Printer.Preview", {"paper": TICKET})
+    assert base64.b64decode(seen["payload"]["png"]).startswith(b"\x89PNG")
+    done = await page.ask("Printer.Print", {"key": "t-1", "kind": "ticket", "paper": TICKET})
+    assert _job(done)["state"] == "printed"
+    assert len(kiosk.receipts.receipts) == 1
+
+
 WRONG: tuple[dict[str, Any], ...] = (
     {"kind": "receipt"},
     {"kind": "report", "receipt": RECEIPT},
     {"kind": "receipt", "receipt": {"elements": [{"type": "cut"}]}},
     {"kind": "receipt", "receipt": RECEIPT, "copies": 2},
+    {"kind": "ticket", "paper": TICKET, "receipt": RECEIPT},
+    {"kind": "report", "paper": TICKET},
     {"kind": "report", "pdf": "%%%"},
     {"kind": "report", "pdf": "abcde"},
 )

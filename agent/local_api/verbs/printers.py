@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Self, cast
@@ -17,8 +17,10 @@ from agent.local_api.verbs.bench import Bench, DeviceRequest, Request
 from agent.printing.journal import JournalError, PrintRefused
 from agent.printing.machine import OPEN, JobState
 from agent.printing.model import KEY_LIMIT, Draft, Job, JobKind
+from agent.printing.preview import PreviewFailed, preview
 from agent.printing.receipt import Receipt
 from agent.printing.spool import PrintSpool
+from agent.printing.templates import AnyPaper
 from agent.reporter import Reporter
 from wire.device_api import CompletionCode
 from wire.envelope import ComponentName
@@ -27,6 +29,8 @@ from wire.profile import Capability
 
 LIMIT_S: Final = 600.0
 EXPIRES_S: Final = 120.0
+PREVIEW_COLUMNS: Final = 48
+"""80 mm paper."""
 EVENT: Final = "Printer.JobChangedEvent"
 _PRINTER_OF: Final = {
     JobKind.RECEIPT: Capability.RECEIPT_PRINTER,
@@ -68,18 +72,20 @@ class Jobs(BaseModel):
 
 
 class Print(DeviceRequest):
-    """Print a receipt or ticket (`receipt`), or a report (`pdf`); the same key again is the same job."""
+    """Print a receipt or ticket (`receipt` or `paper`), or a report (`pdf`); the same key again is the same job."""
 
     key: Key
     kind: JobKind
     receipt: Receipt | None = None
+    paper: AnyPaper | None = Field(default=None, description="one of the hospital's papers, by its fields")
     pdf: Pdf | None = Field(default=None, repr=False)
     expires_s: float = Field(default=EXPIRES_S, gt=0.0, le=LIMIT_S, description="how long it may wait for its printer")
 
     @model_validator(mode="after")
     def _has_what_it_prints(self) -> Self:
-        if (self.kind is JobKind.REPORT) != (self.pdf is not None) or (self.pdf is None) == (self.receipt is None):
-            raise ValueError("a report needs pdf, a receipt or ticket needs receipt")
+        given = [name for name in ("receipt", "paper", "pdf") if getattr(self, name) is not None]
+        if len(given) != 1 or (self.kind is JobKind.REPORT) != (given == ["pdf"]):
+            raise ValueError("a report needs pdf, a receipt or ticket needs receipt or paper")
         return self
 
 
@@ -101,6 +107,25 @@ class Settle(Request):
 
     no: int = Field(ge=1)
     was_seen: bool
+
+
+class Preview(DeviceRequest):
+    """See a receipt or one of the hospital's papers as its printer would print it."""
+
+    receipt: Receipt | None = None
+    paper: AnyPaper | None = None
+
+    @model_validator(mode="after")
+    def _has_what_it_shows(self) -> Self:
+        if (self.receipt is None) == (self.paper is None):
+            raise ValueError("needs receipt or paper")
+        return self
+
+
+class Previewed(BaseModel):
+    """A picture."""
+
+    png: str = Field(description="base64")
 
 
 class ListJobs(Request):
@@ -144,6 +169,10 @@ class Printers:
                 refusals=refused,
             ),
             "Printer.Jobs": Verb(ListJobs, self._jobs, 30.0, "打印任务 · The newest jobs", Jobs, refusals=refused),
+            "Printer.Preview": Verb(
+                Preview, self._preview, 30.0, "打印预览 · See a receipt before it is printed", Previewed,
+                refusals=("previewFailed",),
+            ),
             "Printer.RetractMedia": Verb(
                 DeviceRequest, self._retract, 60.0, "回收未取走的单据 · Draw back what was not taken", Retracted,
                 refusals=("noSuchComponent", "componentNeeded"),
@@ -195,6 +224,15 @@ class Printers:
             return Jobs(jobs=[view(job) for job in await self._spool.recent(request.limit)])
         except JournalError as error:
             raise _refusal(error) from None
+
+    async def _preview(self, request: Preview, _progress: Progress) -> Previewed:
+        receipt = request.receipt if request.paper is None else request.paper.receipt()
+        assert receipt is not None  # noqa: S101 - the request's own check
+        try:
+            picture = await preview(receipt, columns=PREVIEW_COLUMNS)
+        except PreviewFailed as error:
+            raise Refusal("previewFailed", str(error)) from None
+        return Previewed(png=b64encode(picture).decode())
 
     async def _retract(self, request: DeviceRequest, _progress: Progress) -> Retracted:
         async def work(driver: Driver) -> bool:
@@ -254,8 +292,9 @@ def view(job: Job) -> JobView:
 
 
 def _content(request: Print) -> bytes:
-    if request.receipt is not None:
-        return request.receipt.content()
+    receipt = request.receipt if request.paper is None else request.paper.receipt()
+    if receipt is not None:
+        return receipt.content()
     try:
         return b64decode(request.pdf or "", validate=True)
     except ValueError:

@@ -580,6 +580,24 @@ export interface components {
             pass_word: string;
         };
         /**
+         * Item
+         * @description One line of a bill.
+         */
+        Item: {
+            /**
+             * Amount Fen
+             * @description in fen
+             */
+            amount_fen: number;
+            /**
+             * Count
+             * @default 1
+             */
+            count?: string;
+            /** Name */
+            name: string;
+        };
+        /**
          * JobDone
          * @description How a job ended.
          */
@@ -801,6 +819,47 @@ export interface components {
             why?: string | null;
         };
         /**
+         * Payment
+         * @description 缴费凭条.
+         */
+        Payment: {
+            /** Hospital */
+            hospital: string;
+            /**
+             * Insurance Fen
+             * @description in fen
+             * @default 0
+             */
+            insurance_fen?: number;
+            /** Items */
+            items: components["schemas"]["Item"][];
+            /** Order No */
+            order_no: string;
+            /**
+             * Own Fen
+             * @description in fen
+             */
+            own_fen: number;
+            /** Paid By */
+            paid_by: string;
+            /**
+             * Paper
+             * @default payment
+             * @constant
+             */
+            paper?: "payment";
+            /** Patient */
+            patient: string;
+            /** Printed At */
+            printed_at: string;
+            /**
+             * Window
+             * @description where to go next
+             * @default null
+             */
+            window?: string | null;
+        };
+        /**
          * PinBlock
          * @description The encrypted block, told once.
          */
@@ -816,8 +875,38 @@ export interface components {
             key_name: string;
         };
         /**
+         * Preview
+         * @description See a receipt or one of the hospital's papers as its printer would print it.
+         */
+        Preview: {
+            /**
+             * Component
+             * @description needed where a kiosk has several of the kind
+             * @default null
+             */
+            component?: string | null;
+            /**
+             * Paper
+             * @default null
+             */
+            paper?: (components["schemas"]["Registration"] | components["schemas"]["Payment"] | components["schemas"]["QueueTicket"] | components["schemas"]["ReportCover"]) | null;
+            /** @default null */
+            receipt?: components["schemas"]["Receipt"] | null;
+        };
+        /**
+         * Previewed
+         * @description A picture.
+         */
+        Previewed: {
+            /**
+             * Png
+             * @description base64
+             */
+            png: string;
+        };
+        /**
          * Print
-         * @description Print a receipt or ticket (`receipt`), or a report (`pdf`); the same key again is the same job.
+         * @description Print a receipt or ticket (`receipt` or `paper`), or a report (`pdf`); the same key again is the same job.
          */
         Print: {
             /**
@@ -839,12 +928,28 @@ export interface components {
             key: string;
             kind: components["schemas"]["JobKind"];
             /**
+             * Paper
+             * @description one of the hospital's papers, by its fields
+             * @default null
+             */
+            paper?: (components["schemas"]["Registration"] | components["schemas"]["Payment"] | components["schemas"]["QueueTicket"] | components["schemas"]["ReportCover"]) | null;
+            /**
              * Pdf
              * @default null
              */
             pdf?: string | null;
             /** @default null */
             receipt?: components["schemas"]["Receipt"] | null;
+        };
+        /**
+         * PrintedReport
+         * @description One report behind the cover.
+         */
+        PrintedReport: {
+            /** Pages */
+            pages: number;
+            /** Title */
+            title: string;
         };
         /**
          * QrCodePart
@@ -864,6 +969,32 @@ export interface components {
              * @constant
              */
             type?: "qr_code";
+        };
+        /**
+         * QueueTicket
+         * @description 排队小票.
+         */
+        QueueTicket: {
+            /** Department */
+            department: string;
+            /** Hospital */
+            hospital: string;
+            /** Number */
+            number: string;
+            /**
+             * Paper
+             * @default queue_ticket
+             * @constant
+             */
+            paper?: "queue_ticket";
+            /** Patient */
+            patient: string;
+            /** Place */
+            place: string;
+            /** Printed At */
+            printed_at: string;
+            /** Waiting */
+            waiting: number;
         };
         /**
          * ReadCard
@@ -966,6 +1097,76 @@ export interface components {
             consumable: string;
             /** Pass Word */
             pass_word: string;
+        };
+        /**
+         * Registration
+         * @description 挂号凭条.
+         */
+        Registration: {
+            /**
+             * Code
+             * @description for the check-in scanner
+             * @default null
+             */
+            code?: string | null;
+            /** Department */
+            department: string;
+            /**
+             * Doctor
+             * @default null
+             */
+            doctor?: string | null;
+            /**
+             * Fee Fen
+             * @description in fen
+             */
+            fee_fen: number;
+            /** Hospital */
+            hospital: string;
+            /** Order No */
+            order_no: string;
+            /** Paid By */
+            paid_by: string;
+            /**
+             * Paper
+             * @default registration
+             * @constant
+             */
+            paper?: "registration";
+            /** Patient */
+            patient: string;
+            /** Place */
+            place: string;
+            /** Printed At */
+            printed_at: string;
+            /** Queue No */
+            queue_no: string;
+            /** Visit No */
+            visit_no: string;
+            /** When */
+            when: string;
+        };
+        /**
+         * ReportCover
+         * @description 报告封面.
+         */
+        ReportCover: {
+            /** Hospital */
+            hospital: string;
+            /**
+             * Paper
+             * @default report_cover
+             * @constant
+             */
+            paper?: "report_cover";
+            /** Patient */
+            patient: string;
+            /** Patient No */
+            patient_no: string;
+            /** Printed At */
+            printed_at: string;
+            /** Reports */
+            reports: components["schemas"]["PrintedReport"][];
         };
         /**
          * Reprint
@@ -1468,6 +1669,16 @@ export interface components {
                 request: components["schemas"]["ListJobs"];
                 result: components["schemas"]["Jobs"];
             };
+            "Printer.Preview": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: "previewFailed" | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["Preview"];
+                result: components["schemas"]["Previewed"];
+            };
             "Printer.Print": {
                 events: {
                     "Printer.JobChanged": components["schemas"]["JobDone"];
@@ -1608,6 +1819,7 @@ export type SchemaFunctionState = components['schemas']['FunctionState'];
 export type SchemaFunctionStatus = components['schemas']['FunctionStatus'];
 export type SchemaHolder = components['schemas']['Holder'];
 export type SchemaInMaintenance = components['schemas']['InMaintenance'];
+export type SchemaItem = components['schemas']['Item'];
 export type SchemaJobDone = components['schemas']['JobDone'];
 export type SchemaJobKind = components['schemas']['JobKind'];
 export type SchemaJobs = components['schemas']['Jobs'];
@@ -1626,9 +1838,14 @@ export type SchemaOpenMaintenance = components['schemas']['OpenMaintenance'];
 export type SchemaOutcome = components['schemas']['Outcome'];
 export type SchemaPairPart = components['schemas']['PairPart'];
 export type SchemaPaperView = components['schemas']['PaperView'];
+export type SchemaPayment = components['schemas']['Payment'];
 export type SchemaPinBlock = components['schemas']['PinBlock'];
+export type SchemaPreview = components['schemas']['Preview'];
+export type SchemaPreviewed = components['schemas']['Previewed'];
 export type SchemaPrint = components['schemas']['Print'];
+export type SchemaPrintedReport = components['schemas']['PrintedReport'];
 export type SchemaQrCodePart = components['schemas']['QrCodePart'];
+export type SchemaQueueTicket = components['schemas']['QueueTicket'];
 export type SchemaReadCard = components['schemas']['ReadCard'];
 export type SchemaReadCode = components['schemas']['ReadCode'];
 export type SchemaReadDocument = components['schemas']['ReadDocument'];
@@ -1636,6 +1853,8 @@ export type SchemaReaderTrouble = components['schemas']['ReaderTrouble'];
 export type SchemaReadFirst = components['schemas']['ReadFirst'];
 export type SchemaReceipt = components['schemas']['Receipt'];
 export type SchemaRefilled = components['schemas']['Refilled'];
+export type SchemaRegistration = components['schemas']['Registration'];
+export type SchemaReportCover = components['schemas']['ReportCover'];
 export type SchemaReprint = components['schemas']['Reprint'];
 export type SchemaResultView = components['schemas']['ResultView'];
 export type SchemaRetracted = components['schemas']['Retracted'];
