@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit
 
 import typer
 from rich.console import Console
@@ -22,6 +26,8 @@ app = typer.Typer(
 )
 console = Console()
 DEFAULT_DIR = Path("var/lab")
+_REFUSED, _SILENT = 3, 4
+_TIMEOUT_S = 30.0
 
 Folder = Annotated[Path, typer.Option("--dir", envvar="KIOSK_LAB_DIR", help="实验室目录，端口与 lab.json 都在其中")]
 
@@ -51,3 +57,60 @@ async def _run(count: int, folder: Path, control_port: int, seed: int) -> None:
 
 def _tell(url: str) -> None:
     console.print(f"设备实验室已就绪 · bench page: {url}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def status(folder: Folder = DEFAULT_DIR) -> None:
+    """实验室里每个设备的状态。"""
+    for kiosk in _call(folder, "GET", "/api/v1/kiosks")["items"]:
+        console.print(f"[bold]{escape(kiosk['name'])}[/]  {escape(kiosk['profile'])}", highlight=False)
+        for device in kiosk["devices"]:
+            sign = "[green]已连接[/]" if device["plugged"] else "[red]断开[/]"
+            troubles = "、".join(device["troubles"])
+            console.print(f"  {escape(device['component']):16} {sign}  {escape(troubles)}", highlight=False)
+
+
+@app.command("do")
+def do_action(
+    kiosk: Annotated[str, typer.Argument(help="自助机，例如 kiosk-1")],
+    component: Annotated[str, typer.Argument(help="部件，例如 receipt_printer")],
+    action: Annotated[str, typer.Argument(help="操作，例如 paper_out；写错时列出全部")],
+    given: Annotated[list[str] | None, typer.Argument(metavar="[名称=值]...", help="操作的参数")] = None,
+    folder: Folder = DEFAULT_DIR,
+) -> None:
+    """对一个设备做一个操作：放卡、抽纸、卡纸、断线……"""
+    arguments: dict[str, object] = {}
+    for item in given or []:
+        name, is_pair, value = item.partition("=")
+        if not is_pair:
+            console.print("[red]错误[/]", escape(f"{item}：应写成 名称=值 (NAME=VALUE)"), highlight=False)
+            raise typer.Exit(2)
+        arguments[name] = value
+    path = f"/api/v1/kiosks/{quote(kiosk, safe='')}/devices/{quote(component, safe='')}/actions"
+    _call(folder, "POST", path, {"action": action, "arguments": arguments})
+    console.print("完成 · done", highlight=False)
+
+
+def _call(folder: Path, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+    """Ask the lab that runs in this folder."""
+    try:
+        lab = json.loads((folder.absolute() / "lab.json").read_bytes())
+        where = urlsplit(lab["control_url"])
+        link = http.client.HTTPConnection(where.hostname or "", where.port, timeout=_TIMEOUT_S)
+        headers = {"Authorization": f"Bearer {lab['token']}", "Content-Type": "application/json"}
+        with closing(link):
+            link.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+            answer = link.getresponse()
+            text = answer.read()
+        said: dict[str, Any] = json.loads(text) if text else {}
+    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
+        console.print(
+            "[red]错误[/]", escape(f"{folder} 中没有运行的实验室 · no lab runs there: {error}"), highlight=False
+        )
+        raise typer.Exit(_SILENT) from None
+    if answer.status >= http.client.BAD_REQUEST:
+        console.print(
+            "[red]拒绝[/]", escape(str(said.get("title"))), escape(str(said.get("errors") or "")), highlight=False
+        )
+        raise typer.Exit(_REFUSED)
+    return said
