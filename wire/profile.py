@@ -94,7 +94,7 @@ class KioskDevice(ProfileModel):
 
     component: ComponentName
     device: ShortText
-    port: ShortText | None = None
+    port: Text | None = None
     silent_after_s: float | None = Field(default=None, gt=0.0)
 
 

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from ssl import SSLContext
-from urllib.parse import urlsplit
+from ssl import SSLContext, SSLError, create_default_context
+from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 
@@ -36,44 +36,60 @@ class HttpRefused(LinkError):
 
 @dataclass(frozen=True, slots=True)
 class IppAddress:
-    """Where a printer is; `ssl_context` makes it ipps."""
+    """Where a printer is; `trust` makes it ipps: certificates, or the fingerprint of the only one that is taken."""
 
     host: str
     port: int = _PORT
     path: str = _PATH
-    ssl_context: SSLContext | None = None
+    trust: SSLContext | aiohttp.Fingerprint | None = None
 
     @classmethod
-    def of(cls, address: str, link: LinkProfile, ssl_context: SSLContext | None = None) -> IppAddress:
+    def of(cls, address: str, link: LinkProfile) -> IppAddress:
         """From `host`, `host:port`, or a whole `ipp://host:port/path`; the profile says what is left out.
 
+        `ipps://host/path?ca=FILE` trusts the certificate authorities in FILE and checks the name; with
+        `?fingerprint=SHA256` exactly one certificate is taken, as printers sign their own.
+
         Raises:
-            ValueError: it is no address, or is `ipps://` without an `ssl_context`.
+            ValueError: it is no address, or is `ipps://` and does not say what to trust.
         """
         port, path = link.options.get("port"), link.options.get("path")
         parts = urlsplit(address if "://" in address else f"ipp://{address}")
         if parts.scheme not in {"ipp", "ipps"} or not parts.hostname:
             raise ValueError(f"no address of a printer: {address}")
-        if parts.scheme == "ipps" and ssl_context is None:
-            raise ValueError(f"ipps needs certificates to trust: {address}")
+        trust = _trust(parts.query, address) if parts.scheme == "ipps" else None
         return cls(
             parts.hostname,
             parts.port or (port if isinstance(port, int) else _PORT),
             parts.path or (path if isinstance(path, str) else _PATH),
-            ssl_context if parts.scheme == "ipps" else None,
+            trust,
         )
 
     @property
     def uri(self) -> str:
         """The printer-uri."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        scheme = "ipps" if self.ssl_context is not None else "ipp"
+        scheme = "ipps" if self.trust is not None else "ipp"
         return f"{scheme}://{host}:{self.port}{self.path}"
 
     @property
     def url(self) -> str:
         """The same for HTTP."""
         return "http" + self.uri.removeprefix("ipp")
+
+
+def _trust(query: str, address: str) -> SSLContext | aiohttp.Fingerprint:
+    given = {name: values[-1] for name, values in parse_qs(query).items()}
+    try:
+        match given:
+            case {"fingerprint": text, **rest} if not rest:
+                return aiohttp.Fingerprint(bytes.fromhex(text.replace(":", "")))
+            case {"ca": file, **rest} if not rest:
+                return create_default_context(cafile=file)
+            case _:
+                raise ValueError(f"ipps needs ?ca=FILE or ?fingerprint=SHA256: {address}")
+    except (OSError, SSLError) as error:
+        raise ValueError(f"no certificates to trust: {address}: {error}") from None
 
 
 class IppLink:
@@ -101,7 +117,7 @@ class IppLink:
     async def open(self) -> None:
         """Make ready; nothing is connected yet."""
         if self._session is None:
-            secure = self._address.ssl_context
+            secure = self._address.trust
             connector = aiohttp.TCPConnector(force_close=True, limit=4, ssl=True if secure is None else secure)
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from agent.devices.id_card_reader.types import IdDocument
 from agent.devices.machine import DeviceState
 from agent.devices.manager import DeviceManager, Seen, fitted
 from agent.devices.profiles import load_kiosk
-from agent.devices.types import Driver
+from agent.devices.types import DeviceFacts, Driver
 from agent.errors import DeviceFault
 from agent.links.base import LinkLost
 from kit.clock import SystemClock
@@ -162,3 +162,48 @@ async def test_events_travel(tmp_path: Path, kiosk: Path) -> None:
         await bench.until("left", DeviceState.READY)
         bench.cores["left"].put(SimulatedCard(People(3).person()))
         await wait_for(lambda: ("left", "CardReader.MediaInsertedEvent") in bench.sink.events)
+
+
+class _Buggy:
+    """Fails like a bug does, as often as it was told."""
+
+    bugs = 0
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def start(self) -> DeviceFacts:
+        if _Buggy.bugs:
+            _Buggy.bugs -= 1
+            raise ZeroDivisionError
+        return await self._driver.start()
+
+    async def run(self) -> None:
+        await self._driver.run()
+
+    async def stop(self) -> None:
+        await self._driver.stop()
+
+
+async def test_a_bug_in_a_driver_is_a_fault_of_its_device_alone(tmp_path: Path, kiosk: Path) -> None:
+    places = await asyncio.to_thread(load_kiosk, kiosk, {name: str(tmp_path / name) for name in ("left", "right")})
+    left, right = fitted(places)
+    made = left.make_driver
+    buggy = replace(left, make_driver=lambda link, owner, clock: _Buggy(made(link, owner, clock)))
+    sink, _Buggy.bugs = Sink(), 2
+    seen: list[Seen] = []
+    manager = DeviceManager([buggy, right], sink, SystemClock(), cap_s=0.05)
+    ports = [PtyServer(IdCardReaderCore(), tmp_path / name) for name in ("left", "right")]
+    async with ports[0], ports[1], asyncio.TaskGroup() as group:
+        running = spawn(group, manager.run(), "manager")
+
+        def look(wanted: DeviceState, fault: Fault | None) -> bool:
+            found = manager.look("left")
+            if found.fault is not None:
+                seen.append(found)
+            return (found.state, found.fault) == (wanted, fault)
+
+        await wait_for(lambda: look(DeviceState.READY, None), what="the left one after its bugs", timeout_s=8.0)
+        assert {one.fault for one in seen} == {Fault.DEVICE_ERROR}
+        assert manager.look("right").state is DeviceState.READY
+        running.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from agent.links.ipp import REPLY_BYTES_MAX, HttpRefused, IppAddress, IppLink, U
 from simulators.devices.report_printer import ReportPrinterCore
 from simulators.devices.report_printer_server import ReportPrinterServer
 from support.golden import golden_frames
-from support.pki import Pki, client_context
+from support.pki import Pki
 from support.ports import free_port
 from wire.envelope import Scalar
 from wire.profile import LinkKind, LinkProfile
@@ -125,33 +126,47 @@ def test_addresses(address: str, options: dict[str, Scalar], uri: str) -> None:
     assert IppAddress.of(address, LinkProfile(kind=LinkKind.IPP, options=options)).uri == uri
 
 
-def test_addresses_that_are_none() -> None:
-    plain = LinkProfile(kind=LinkKind.IPP)
-    for address in ("", "http://printer/", "ipps://printer"):
-        with pytest.raises(ValueError, match=r"address|certificates"):
-            IppAddress.of(address, plain)
-    secure = IppAddress.of("ipps://printer", plain, ssl.create_default_context())
-    assert secure.url == "https://printer:631/ipp/print"
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("", "no address"),
+        ("http://printer/", "no address"),
+        ("ipps://printer", "ca=FILE or"),
+        ("ipps://printer/?ca=/nowhere/ca.pem", "no certificates to trust"),
+        ("ipps://printer/?ca=a&fingerprint=00", "ca=FILE or"),
+        ("ipps://printer/?fingerprint=zz", "hex"),
+        ("ipps://printer/?fingerprint=0011", "fingerprint"),
+    ],
+)
+def test_addresses_that_are_none(address: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        IppAddress.of(address, LinkProfile(kind=LinkKind.IPP))
 
 
-async def test_ipps_only_with_a_certificate_that_is_trusted_and_fits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trust", ["ca", "fingerprint"])
+async def test_ipps_only_with_a_certificate_that_is_trusted(tmp_path: Path, trust: str) -> None:
     pki = Pki.new()
     pki.write(tmp_path)
-    trusting = client_context(tmp_path / "ca.pem")
-    for name, is_right in (("server", True), ("wrong_host", False), ("self_signed", False)):
-        files = pki.identities()[name].write(tmp_path, name)
+    own = pki.identities()["self_signed"].write(tmp_path, "self_signed")
+    der = ssl.PEM_cert_to_DER_cert(own.certificate.read_text(encoding="ascii"))
+    query = f"ca={tmp_path / 'ca.pem'}" if trust == "ca" else f"fingerprint={hashlib.sha256(der).hexdigest()}"
+    right = "server" if trust == "ca" else "self_signed"
+    for name in ("server", "wrong_host", "self_signed"):
+        files = pki.identities()[name].write(tmp_path, name) if name != "self_signed" else own
         serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         serving.load_cert_chain(files.certificate, files.key)
         server = ReportPrinterServer(ReportPrinterCore(), time.monotonic)
         await server.open(ssl_context=serving)
-        link = IppLink(IppAddress("localhost", server.port, ssl_context=trusting))
+        address = IppAddress.of(f"ipps://localhost:{server.port}/ipp/print?{query}", LinkProfile(kind=LinkKind.IPP))
+        assert address.url == f"https://localhost:{server.port}/ipp/print"
+        link = IppLink(address)
         await link.open()
         try:
-            if is_right:
+            if name == right:
                 (asked, *_) = golden_frames("ipp_requests")
                 assert decode_reply(await link.exchange(asked, timeout_s=5.0)).is_successful
             else:
-                with pytest.raises(Unreached):
+                with pytest.raises(LinkLost):
                     await link.exchange(b"end", timeout_s=5.0)
         finally:
             await link.close()
