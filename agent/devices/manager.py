@@ -213,8 +213,7 @@ class _Device:
 
     async def run(self) -> None:
         """Run it for ever; after a bug in its driver this is called again."""
-        if self.seen.state in {DeviceState.STARTING, *_USABLE}:
-            self._fail(Fault.DEVICE_ERROR, "an error in the program", DeviceEvent.FAILED)
+        if self.seen.state is DeviceState.FAULTED:
             self._step(DeviceEvent.RETRY)
         while True:
             began_s = self._clock.monotonic()
@@ -225,7 +224,22 @@ class _Device:
             self._step(DeviceEvent.RETRY)
 
     async def _once(self) -> tuple[Fault, str, DeviceEvent]:
-        """Open, start and run it until it fails; why it failed."""
+        """Open, start and run it until it fails; why it failed. What is none of its failures is a bug and passes."""
+        try:
+            return await self._life()
+        except DeviceFault as error:
+            return error.fault, error.detail, DeviceEvent.FAILED
+        except LinkLost as error:
+            return Fault.UNPLUGGED, str(error), DeviceEvent.LOST
+        except (LinkError, TimeoutError):
+            return Fault.NOT_RESPONDING, "", DeviceEvent.FAILED
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._fail(Fault.DEVICE_ERROR, "an error in the program", DeviceEvent.FAILED)
+            raise
+
+    async def _life(self) -> tuple[Fault, str, DeviceEvent]:
         link = self._device.make_link()
         driver = self._device.make_driver(link, self, self._clock)
         try:
@@ -235,12 +249,6 @@ class _Device:
                 facts = await driver.start()
             self._begin(driver, facts)
             await driver.run()
-        except DeviceFault as error:
-            return error.fault, error.detail, DeviceEvent.FAILED
-        except LinkLost as error:
-            return Fault.UNPLUGGED, str(error), DeviceEvent.LOST
-        except (LinkError, TimeoutError):
-            return Fault.NOT_RESPONDING, "", DeviceEvent.FAILED
         finally:
             self._driver = None
             self._over.set()

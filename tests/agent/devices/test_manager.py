@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ import yaml
 from agent.devices.id_card_reader.driver import SdtIdCardReader
 from agent.devices.id_card_reader.types import IdDocument
 from agent.devices.machine import DeviceState
-from agent.devices.manager import DeviceManager, Seen, fitted
+from agent.devices.manager import DeviceManager, NotUsable, Seen, fitted
 from agent.devices.profiles import load_kiosk
 from agent.devices.types import DeviceFacts, Driver
 from agent.errors import DeviceFault
@@ -165,45 +166,48 @@ async def test_events_travel(tmp_path: Path, kiosk: Path) -> None:
 
 
 class _Buggy:
-    """Fails like a bug does, as often as it was told."""
+    """Fails like a bug does, in one of its steps, as often as it was told."""
 
-    bugs = 0
+    bugs: ClassVar[dict[str, int]] = {}
 
     def __init__(self, driver: Driver) -> None:
+        self._err("make")
         self._driver = driver
 
-    async def start(self) -> DeviceFacts:
-        if _Buggy.bugs:
-            _Buggy.bugs -= 1
+    def _err(self, step: str) -> None:
+        if self.bugs.get(step):
+            self.bugs[step] -= 1
             raise ZeroDivisionError
+
+    async def start(self) -> DeviceFacts:
+        self._err("start")
         return await self._driver.start()
 
     async def run(self) -> None:
+        self._err("run")
         await self._driver.run()
 
     async def stop(self) -> None:
         await self._driver.stop()
 
 
-async def test_a_bug_in_a_driver_is_a_fault_of_its_device_alone(tmp_path: Path, kiosk: Path) -> None:
+@pytest.mark.parametrize("step", ["make", "start", "run"])
+async def test_a_bug_in_a_driver_is_a_fault_of_its_device_alone(tmp_path: Path, kiosk: Path, step: str) -> None:
     places = await asyncio.to_thread(load_kiosk, kiosk, {name: str(tmp_path / name) for name in ("left", "right")})
     left, right = fitted(places)
     made = left.make_driver
     buggy = replace(left, make_driver=lambda link, owner, clock: _Buggy(made(link, owner, clock)))
-    sink, _Buggy.bugs = Sink(), 2
-    seen: list[Seen] = []
+    sink = Sink()
+    _Buggy.bugs[step] = 2
     manager = DeviceManager([buggy, right], sink, SystemClock(), cap_s=0.05)
     ports = [PtyServer(IdCardReaderCore(), tmp_path / name) for name in ("left", "right")]
     async with ports[0], ports[1], asyncio.TaskGroup() as group:
         running = spawn(group, manager.run(), "manager")
-
-        def look(wanted: DeviceState, fault: Fault | None) -> bool:
-            found = manager.look("left")
-            if found.fault is not None:
-                seen.append(found)
-            return (found.state, found.fault) == (wanted, fault)
-
-        await wait_for(lambda: look(DeviceState.READY, None), what="the left one after its bugs", timeout_s=8.0)
-        assert {one.fault for one in seen} == {Fault.DEVICE_ERROR}
-        assert manager.look("right").state is DeviceState.READY
+        await wait_for(lambda: manager.look("left").fault is Fault.DEVICE_ERROR, what="the fault")
+        assert manager.look("left").state in {DeviceState.FAULTED, DeviceState.RECOVERING, DeviceState.STARTING}
+        with pytest.raises(NotUsable):
+            await manager.use("left", _read)
+        await wait_for(lambda: manager.look("left").fault is None, what="the left one after its bugs", timeout_s=8.0)
+        await wait_for(lambda: manager.look("right").state is DeviceState.READY, what="the right one")
         running.cancel()
+    assert _Buggy.bugs[step] == 0
