@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
@@ -22,6 +22,8 @@ _LABELS: Final = {
     "asset_no": "资产编号",
     "serial": "序列号",
     "place": "位置",
+    "functions": "患者功能",
+    "consumables": "耗材",
     "area": "区域",
     "floor": "楼层",
     "x": "平面图横坐标",
@@ -106,8 +108,32 @@ def _label(name: str) -> str:
     return f"{_LABELS[name]} ({name})" if name in _LABELS else name
 
 
-def _shown(name: str, value: object) -> object:
+def _shown(name: str, value: Any) -> object:  # noqa: ANN401 - any JSON value
+    if name == "functions":
+        return _functions(value)
+    if name == "consumables":
+        return "; ".join(_consumable(one) for one in value) or None
     return moment(value) if value is not None and name.endswith(("_at", "_since")) else value
+
+
+def _functions(statuses: list[Document]) -> str | None:
+    """What patients can do: everything, or what is not so with its reasons."""
+    if not statuses:
+        return None
+    short = [one for one in statuses if one["state"] != "available"]
+    return "; ".join(_function(one) for one in short) or "全部可用 (all available)"
+
+
+def _function(status: Document) -> str:
+    reasons = ", ".join(f"{reason['component']} {reason['code']}" for reason in status["because"])
+    return f"{status['function']} {status['state']}" + (f" ({reasons})" if reasons else "")
+
+
+def _consumable(status: Document) -> str:
+    percent, days = status.get("percent"), status.get("days_left")
+    left = "" if percent is None else f" {percent:.0f} %"
+    left += "" if days is None else f", {days:.0f} 天 (days)"
+    return f"{status['component']} {status['consumable']} {status['level']}{left}"
 
 
 def presence(kid: Kid, hours: Hours = 24.0, as_json: Json = False) -> None:

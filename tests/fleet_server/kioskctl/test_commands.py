@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet_server.kioskctl.commands.kiosks import _shown
 from fleet_server.registry.pki import KeyPair
 from fleet_server.staff.permissions import Role
 from support.ports import free_port
@@ -297,3 +298,16 @@ def test_it_imports_nothing_of_the_server() -> None:
     )
     loaded = _python("-c", code).stdout.split()
     assert [name for name in loaded if name != "fleet_server" and not name.startswith("fleet_server.kioskctl")] == []
+
+
+def test_functions_and_consumables_are_one_line_each() -> None:
+    paper = {"component": "receipt_printer", "code": "paper_out"}
+    functions = [
+        {"function": "pay", "state": "lost", "because": [paper]},
+        {"function": "query", "state": "available", "because": []},
+    ]
+    assert _shown("functions", functions) == "pay lost (receipt_printer paper_out)"
+    assert _shown("functions", functions[1:]) == "全部可用 (all available)"
+    assert _shown("functions", []) is None
+    roll = {"component": "receipt_printer", "consumable": "paper", "level": "low", "percent": 7.4, "days_left": 1.6}
+    assert _shown("consumables", [roll]) == "receipt_printer paper low 7 %, 2 天 (days)"
