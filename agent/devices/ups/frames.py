@@ -56,22 +56,28 @@ class Decoder:
             self._buffer.clear()
             raise NutError("a line is too long")
         try:
-            return [Line(_words(line.decode("utf-8", "replace"))) for line in whole]
+            return [Line(_words(_legible(line))) for line in whole]
         except NutError:
             self._buffer.clear()
             raise
 
 
+def _legible(line: bytes) -> str:
+    """Its text; a control character becomes a mark, because words of a supply are shown and logged."""
+    text = line.decode("utf-8", "replace").rstrip("\r").replace("\t", " ")
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 def _words(line: str) -> tuple[str, ...]:
     """Split at spaces outside quotes; a backslash takes the next character as it is."""
     words, word, is_quoted, is_word = list[str](), "", False, False
-    characters = iter(line.rstrip("\r"))
+    characters = iter(line)
     for character in characters:
         if character == "\\":
             word, is_word = word + next(characters, ""), True
         elif character == '"':
             is_quoted, is_word = not is_quoted, True
-        elif character in " \t" and not is_quoted:
+        elif character == " " and not is_quoted:
             if is_word:
                 words.append(word)
             word, is_word = "", False

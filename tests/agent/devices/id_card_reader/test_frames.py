@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from agent.devices.id_card_reader import documents, frames, frames_hid, frames_miaxis
 from agent.devices.id_card_reader.frames import Decoder, Reply, Status
 from agent.devices.id_card_reader.types import DocumentType, IdDocument, Sex
+from support.damage import damaged
 from support.golden import golden_frames
 
 REQUESTS = (
@@ -234,3 +235,26 @@ def test_a_hundred_thousand_streams(decoder: type[Decoder | frames_miaxis.Decode
         under_test.feed(bytes(frames.LENGTH_MAX + 16))
         found = under_test.feed(ALL_REPLIES[0] * 2)
         assert decoder is frames_miaxis.Decoder or found
+
+
+def _sealed(body: bytes) -> bytes:
+    """A reply around its status and data, with a length and a check that are right."""
+    inner = (len(body) + 1).to_bytes(2) + body
+    return b"\xaa\xaa\xaa\x96\x69" + inner + bytes((frames.check_of(inner),))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("reply", range(len(ALL_REPLIES)))
+def test_replies_whose_content_is_damaged(reply: int) -> None:
+    whole = ALL_REPLIES[reply]
+    assert _sealed(whole[7:-1]) == whole
+    for stream in damaged(reply, whole[7:-1], _sealed, 20_000 // len(ALL_REPLIES)):
+        decoder = Decoder()
+        for found in decoder.feed(stream):
+            body = found.card_status.to_bytes(2) + bytes((found.status,)) + found.data
+            assert _sealed(body) in stream, "data of a reply that was none"
+            with suppress(ValueError):
+                documents.parse(*frames.split_base(found.data)[:1])
+        decoder.feed(bytes(frames.LENGTH_MAX + 16))
+        assert len(decoder.feed(ALL_REPLIES[0] * 2)) >= 1

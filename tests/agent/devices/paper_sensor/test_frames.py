@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 from contextlib import suppress
 
 import pytest
@@ -23,6 +22,7 @@ from agent.devices.paper_sensor.frames import (
     encode_write_coils,
 )
 from simulators.devices.io_board import IoBoardCore
+from support.damage import damaged, noise
 from support.golden import golden_frames
 
 
@@ -104,10 +104,25 @@ def test_any_bytes_are_read_or_refused(pieces: list[bytes]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_many_damaged_answers() -> None:
-    rng = random.Random(502)
-    for number in range(120_000):
-        data = bytearray(encode_rtu(1, b"\x02\x01\x55") if number % 2 else encode_tcp(0, 1, b"\x02\x01\x55"))
-        for _ in range(rng.randint(1, 3)):
-            data[rng.randrange(len(data))] = rng.randrange(256)
-        _feed_all([bytes(data)])
+def test_noise_and_damaged_answers() -> None:
+    for stream in noise(502):
+        _feed_all([stream])
+    for stream in damaged(503, b"\x02\x01\x55", lambda pdu: encode_rtu(1, pdu)):
+        with suppress(ModbusError):
+            found = RtuDecoder(1, Function.READ_INPUTS).feed(stream)
+            assert found is None or encode_rtu(1, found) in stream, "data of a frame that was none"
+        _feed_all([stream])
+    for stream in damaged(504, b"\x02\x01\x55", lambda pdu: encode_tcp(0, 1, pdu[:250])):
+        with suppress(ModbusError):
+            found = TcpDecoder(0, 1).feed(stream)
+            assert found is None or found in stream
+        _feed_all([stream])
+
+
+@pytest.mark.slow
+def test_an_answer_behind_noise_is_found() -> None:
+    answer = encode_rtu(1, b"\x02\x01\x55")
+    for stream in noise(505, 20_000, size=60):
+        decoder = RtuDecoder(1, Function.READ_INPUTS)
+        if decoder.feed(stream) is None:
+            assert decoder.feed(answer + answer) == b"\x02\x01\x55"
