@@ -14,6 +14,7 @@ from agent.health.machine import host_facts
 from agent.health.monitor import HealthMonitor
 from agent.health.power import PowerGuard, PowerState
 from agent.health.sampler import HostSampler
+from agent.health.usb_tree import UsbWatch
 from agent.local_api.auth import LocalToken
 from agent.local_api.feed import Feed
 from agent.local_api.lease import SessionLease, verbs
@@ -248,6 +249,7 @@ class Agent:
                 self.local_api,
                 Supervised("outbox", Upkeep(self.outbox, self.reporter).run),
                 Supervised("health", self.health.run),
+                Supervised("usb-tree", UsbWatch(self.reporter, self.settings.devices.usb_allowed).run),
                 Supervised("uplink", self.uplink.run),
             ]
             if self.devices is not None:

@@ -97,6 +97,9 @@ class UplinkSettings(Section):
     publish_timeout_s: float = Field(default=10.0, gt=0.0)
 
 
+UsbId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$")]
+
+
 class DevicesSettings(Section):
     """Which devices this kiosk has."""
 
@@ -105,6 +108,10 @@ class DevicesSettings(Section):
         default_factory=dict, description="component -> port here, best a name below /dev/serial/by-id; * is allowed"
     )
     retry_cap_s: float = Field(default=30.0, gt=0.0, le=60.0)
+    usb_allowed: list[UsbId] | None = Field(
+        default=None,
+        description="USB ids (vvvv:pppp) this kiosk may have; any other is an alarm. None: only storage is",
+    )
     switch_off_command: list[Text] = Field(
         default_factory=list, description="run when the UPS will not last, e.g. systemctl poweroff; none: nothing"
     )

@@ -117,9 +117,12 @@ class PowerGuard:
         child = await asyncio.create_subprocess_exec(*self._command)
         try:
             async with asyncio.timeout(_COMMAND_S):
-                code = await child.wait()
+                await child.wait()
         except TimeoutError:
-            child.kill()
-            code = await child.wait()
-        if code != 0:
-            log.error("power.not_switched_off", exit_code=code)
+            log.exception("power.command_hangs")
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        if child.returncode != 0:
+            log.error("power.not_switched_off", exit_code=child.returncode)

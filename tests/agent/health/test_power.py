@@ -16,18 +16,18 @@ from agent.devices.types import DeviceStatus
 from agent.health.power import PowerGuard, PowerState
 from agent.local_api.dialogue import Refusal
 from agent.local_api.lease import SessionLease
-from agent.reporter import AuditOutcome, OpenAlarm
+from agent.reporter import AuditOutcome
 from kit.clock import ManualClock
 from kit.supervise import spawn
+from support.reporter import SilentReporter
 from support.waiting import wait_for
 from wire.envelope import Scalar
-from wire.faults import Fault, Severity
+from wire.faults import Fault
 from wire.profile import Capability
-from wire.uplink import RecordClass
 
 
 @dataclass
-class Rest:
+class Rest(SilentReporter):
     """Both what comes after the guard and whom it reports to."""
 
     passed: list[Seen] = field(default_factory=list)
@@ -42,30 +42,6 @@ class Rest:
     def alive(self, seen: Seen) -> None:
         """Not asked for here."""
 
-    async def alarm(
-        self,
-        component: str,
-        fault: Fault,
-        *,
-        is_up: bool,
-        severity: Severity | None = None,
-        detail: Mapping[str, Scalar] | None = None,
-    ) -> bool:
-        return False
-
-    async def event(
-        self,
-        component: str,
-        name: str,
-        fields: Mapping[str, Scalar] | None = None,
-        *,
-        record_class: RecordClass = RecordClass.P1,
-    ) -> None:
-        """Not asked for here."""
-
-    async def telemetry(self, values: Mapping[str, float], *, component: str = "host") -> None:
-        """Not asked for here."""
-
     async def audit(
         self,
         actor: str,
@@ -76,9 +52,6 @@ class Rest:
         fields: Mapping[str, Scalar] | None = None,
     ) -> None:
         self.audited.append(action)
-
-    def open_alarms(self) -> tuple[OpenAlarm, ...]:
-        return ()
 
 
 @dataclass
