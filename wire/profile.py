@@ -41,6 +41,8 @@ class LinkKind(StrEnum):
     SERIAL = "serial"
     USB = "usb"
     HID = "hid"
+    KEYBOARD = "keyboard"
+    """A scanner that pretends to be one, taken away from the screen."""
     PCSC = "pcsc"
     IPP = "ipp"
     TCP = "tcp"

@@ -18,7 +18,7 @@ from agent.devices.profiles import Place
 from agent.devices.registry import Link, MakeDriver, MakeLink, driver_of, link_of
 from agent.devices.types import DeviceFacts, DeviceStatus, Driver
 from agent.errors import DeviceFault
-from agent.links.base import LinkError, LinkLost
+from agent.links.base import LinkError, LinkLost, WrongPeer
 from kit.clock import Clock
 from kit.logs import get_logger
 from kit.machine import can_step, step
@@ -231,6 +231,8 @@ class _Device:
             return error.fault, error.detail, DeviceEvent.FAILED
         except LinkLost as error:
             return Fault.UNPLUGGED, str(error), DeviceEvent.LOST
+        except WrongPeer as error:
+            return Fault.WRONG_DEVICE, str(error), DeviceEvent.FAILED
         except (LinkError, TimeoutError):
             return Fault.NOT_RESPONDING, "", DeviceEvent.FAILED
         except asyncio.CancelledError:

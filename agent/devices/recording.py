@@ -16,7 +16,7 @@ from agent.recorder.recorder import About, Recorder, Tap
 from wire.faults import Fault
 from wire.profile import DeviceProfile, LinkKind
 
-_BYTES = frozenset((LinkKind.SERIAL, LinkKind.USB, LinkKind.HID, LinkKind.TCP, LinkKind.NUT))
+_BYTES = frozenset((LinkKind.SERIAL, LinkKind.USB, LinkKind.HID, LinkKind.KEYBOARD, LinkKind.TCP, LinkKind.NUT))
 
 
 class DeviceRecording:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from agent.devices.types import Driver, Owner
 from agent.errors import ProfileError
 from kit.clock import Clock
-from wire.profile import Capability, DeviceProfile, LinkKind, LinkProfile
+from wire.profile import Capability, DeviceProfile, LinkKind
 
 
 class Link(Protocol):
@@ -33,6 +33,8 @@ _C = Capability
 DRIVERS: Mapping[tuple[Capability, str], tuple[str, str]] = MappingProxyType(
     {
         (_C.ID_CARD_READER, "sdt"): ("id_card_reader", "SdtIdCardReader"),
+        (_C.ID_CARD_READER, "sdt_hid"): ("id_card_reader", "SdtIdCardReader"),
+        (_C.ID_CARD_READER, "sdt_miaxis"): ("id_card_reader", "SdtIdCardReader"),
         (_C.CARD_READER, "pcsc"): ("card_reader", "PcscCardReader"),
         (_C.RECEIPT_PRINTER, "escpos"): ("receipt_printer", "EscposReceiptPrinter"),
         (_C.RECEIPT_PRINTER, "escpos_custom"): ("receipt_printer", "EscposReceiptPrinter"),
@@ -72,50 +74,72 @@ def link_of(profile: DeviceProfile, port: str | None) -> MakeLink:
     maker = _LINKS.get(profile.link.kind)
     if maker is None:
         raise ProfileError(f"{profile.vendor} {profile.model}: link.kind: {profile.link.kind} is not supported")
-    return maker(profile.link, port)
+    try:
+        return maker(profile, port)
+    except ValueError as error:
+        raise ProfileError(f"{profile.vendor} {profile.model}: {error}") from None
 
 
-def _serial(link: LinkProfile, port: str | None) -> MakeLink:
+def _serial(profile: DeviceProfile, port: str | None) -> MakeLink:
     from agent.links.serial_port import SerialLink, SerialSettings  # noqa: PLC0415 - loaded when needed
 
     if port is None:
         raise ProfileError("port: a serial device needs one")
-    return lambda: SerialLink(port, SerialSettings.of(link))
+    return lambda: SerialLink(port, SerialSettings.of(profile.link))
 
 
-def _tcp(link: LinkProfile, port: str | None) -> MakeLink:
+def _tcp(profile: DeviceProfile, port: str | None) -> MakeLink:
     from agent.links.tcp import TcpLink  # noqa: PLC0415 - loaded when needed
 
-    address, number = port or str(link.options.get("host") or ""), int(link.options.get("port") or 0)
+    options = profile.link.options
+    address, number = port or str(options.get("host") or ""), int(options.get("port") or 0)
     if not address:
         raise ProfileError("port: a device on the network needs an address")
     return lambda: TcpLink.of(address, number)
 
 
-def _pcsc(link: LinkProfile, port: str | None) -> MakeLink:
+def _pcsc(profile: DeviceProfile, port: str | None) -> MakeLink:
     from agent.links.pcsc import PcscLink  # noqa: PLC0415 - loaded when needed
 
-    return lambda: PcscLink.of(link, port)
+    return lambda: PcscLink.of(profile.link, port)
 
 
-def _ipp(link: LinkProfile, port: str | None) -> MakeLink:
+def _ipp(profile: DeviceProfile, port: str | None) -> MakeLink:
     from agent.links.ipp import IppAddress, IppLink  # noqa: PLC0415 - loaded when needed
 
     if port is None:
         raise ProfileError("port: a device on the network needs an address")
     try:
-        address = IppAddress.of(port, link)
+        address = IppAddress.of(port, profile.link)
     except ValueError as error:
         raise ProfileError(f"port: {error}") from None
     return lambda: IppLink(address)
 
 
-_LINKS: Mapping[LinkKind, Callable[[LinkProfile, str | None], MakeLink]] = MappingProxyType(
+def _hid(profile: DeviceProfile, port: str | None) -> MakeLink:
+    from agent.links.hidraw import HidrawLink, HidSettings  # noqa: PLC0415 - loaded when needed
+    from agent.links.node import NodeAddress  # noqa: PLC0415 - the same
+
+    settings, where = HidSettings.of(profile.link), NodeAddress.of(profile.match.get("usb"), port)
+    return lambda: HidrawLink(where, settings)
+
+
+def _keyboard(profile: DeviceProfile, port: str | None) -> MakeLink:
+    from agent.links.evdev_keyboard import KeyboardLink, KeyboardSettings  # noqa: PLC0415 - loaded when needed
+    from agent.links.node import NodeAddress  # noqa: PLC0415 - the same
+
+    settings, where = KeyboardSettings.of(profile.link), NodeAddress.of(profile.match.get("usb"), port)
+    return lambda: KeyboardLink(where, settings)
+
+
+_LINKS: Mapping[LinkKind, Callable[[DeviceProfile, str | None], MakeLink]] = MappingProxyType(
     {
         LinkKind.SERIAL: _serial,
         LinkKind.TCP: _tcp,
         LinkKind.NUT: _tcp,
         LinkKind.PCSC: _pcsc,
         LinkKind.IPP: _ipp,
+        LinkKind.HID: _hid,
+        LinkKind.KEYBOARD: _keyboard,
     }
 )

@@ -13,6 +13,10 @@ class LinkLost(LinkError):
     """The port, the cable or the peer is gone, or was never there; only opening anew helps."""
 
 
+class WrongPeer(LinkError):
+    """Something else is there than was expected; it was let go of again without a byte."""
+
+
 class LinkTimeout(LinkError, TimeoutError):
     """Nothing came, or nothing could be sent, in time; the link is still open."""
 

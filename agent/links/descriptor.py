@@ -49,8 +49,7 @@ class DescriptorLink:
                 raise LinkTimeout(f"{self.name}: nothing came in {timeout_s:g} s") from None
         if not self._buffer:
             self._check()
-        data = bytes(self._buffer)
-        self._buffer.clear()
+        data = self._taken()
         self._watch()
         return data
 
@@ -116,10 +115,21 @@ class DescriptorLink:
         if not data:
             self._lose("hung up")
             return
-        self._buffer += data
+        self._keep(data)
         if len(self._buffer) >= BUFFER_BYTES_MAX:
             self._unwatch()  # the sender waits: the kernel's buffer fills up
-        self._readable.set()
+        if self._buffer:
+            self._readable.set()
+
+    def _keep(self, data: bytes) -> None:
+        """Put what came to the rest; an heir may make something else of it."""
+        self._buffer += data
+
+    def _taken(self) -> bytes:
+        """What one reading gives: all there is."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
 
     def _push(self, rest: memoryview) -> int:
         fd = self._check()

@@ -7,7 +7,6 @@ another number is found by its name in /dev/serial/by-id.
 
 from __future__ import annotations
 
-import glob
 import os
 import termios
 import threading
@@ -18,6 +17,7 @@ import serial
 
 from agent.links.base import LinkLost
 from agent.links.descriptor import DescriptorLink
+from agent.links.opening import found_port
 from kit.blocking import CallTimeout, DeviceThread
 from wire.profile import LinkProfile
 
@@ -136,20 +136,6 @@ class _Attempt:
             opened = self._opened
         if opened is not None:
             threading.Thread(target=_close, args=(opened,), name=f"close {self._port}", daemon=True).start()
-
-
-def found_port(port: str) -> str:
-    """The port's path: itself, or the only match of a wildcard.
-
-    Raises:
-        OSError: nothing matches, or more than one does.
-    """
-    if not glob.has_magic(port):
-        return port
-    found = sorted(glob.glob(port))  # noqa: PTH207 - an absolute pattern
-    if len(found) != 1:
-        raise OSError(f"{len(found)} ports match")
-    return found[0]
 
 
 def _close(port: serial.Serial) -> None:

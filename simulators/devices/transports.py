@@ -1,4 +1,4 @@
-"""Where a simulated device is plugged in: a pseudo-terminal with a name that stays, or a TCP port.
+"""Where a simulated device is plugged in: a pseudo-terminal with a name that stays, a TCP port, or a pipe of packets.
 
 A device is a `Core`: bytes come in by `received`, its answers go out by the `send` it was given. What happens to
 bytes on their way to the host (late, in pieces, wrong, lost) is the line's doing and is scripted here, not in cores.
@@ -8,6 +8,7 @@ Everything runs on callbacks of the running loop, so that pulling a plug takes e
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import socket
@@ -430,3 +431,49 @@ class TcpServer(_Line):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class PacketServer(_Line):
+    """A device that hands on whole packets, as the kernel's hidraw and evdev do, on one end of a pair of sockets."""
+
+    def __init__(self, core: Core, faults: LinkFaults | None = None) -> None:
+        super().__init__(core, faults)
+        self._ends: tuple[socket.socket, socket.socket] | None = None
+
+    @property
+    def is_plugged(self) -> bool:
+        """Whether the host has an end."""
+        return self._ends is not None
+
+    def host_end(self) -> int:
+        """A descriptor of the host's end, which is the caller's.
+
+        Raises:
+            OSError: nothing is plugged in.
+        """
+        if self._ends is None:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        return os.dup(self._ends[1].fileno())
+
+    async def plug(self) -> None:
+        """Make the pair; one that is there stays."""
+        if self._ends is None:
+            self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._ends[1].settimeout(0)
+            self._join(self._ends[0].fileno())
+
+    def unplug(self) -> None:
+        """Take it away; whoever has the other end gets a hang-up."""
+        ends, self._ends = self._ends, None
+        if ends is not None:
+            self._part()
+            ends[0].shutdown(socket.SHUT_RDWR)
+            for end in ends:
+                end.close()
+
+    async def __aenter__(self) -> Self:
+        await self.plug()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.unplug()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent.links.base import LinkLost, LinkTimeout
-from agent.links.serial_port import SerialLink, SerialSettings, found_port
+from agent.links.opening import found_port
+from agent.links.serial_port import SerialLink, SerialSettings
 from kit.supervise import spawn
 from simulators.devices.transports import LinkFault, PtyServer, Send
 from support.waiting import wait_for

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,12 +16,11 @@ from agent.devices.id_card_reader.driver import SdtIdCardReader
 from agent.devices.id_card_reader.types import DocumentType, IdDocument, Picture
 from agent.errors import DeviceFault
 from agent.links.base import LinkError, LinkLost
-from agent.links.descriptor import DescriptorLink
 from agent.links.serial_port import SerialLink, SerialSettings
 from kit.clock import SystemClock
 from kit.supervise import spawn
 from simulators.devices.id_card_reader import IdCardReaderCore, ReaderFault, SimulatedCard
-from simulators.devices.transports import LinkFault, PtyServer, Send
+from simulators.devices.transports import LinkFault, PtyServer
 from simulators.people import Paper, People
 from support.owner import RecordingOwner
 from support.tree import ROOT
@@ -247,81 +245,3 @@ async def test_a_vendor_decoder_gives_the_picture(bench: Bencher) -> None:
         reading.core.put(CARD)
         document = await reading.read()
         assert document.picture == Picture(102, 126, b"WLf")
-
-
-class ReportLink(DescriptorLink):
-    """Both ends of a pipe that keeps reports apart, as hidraw does; `read` gives one report."""
-
-    def __init__(self, answer: Callable[[bytes, Send], None]) -> None:
-        super().__init__("hid")
-        self._here, self._there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._answer = answer
-
-    async def open(self) -> None:
-        for end in (self._here, self._there):
-            end.settimeout(0)
-        self._attach(self._here.fileno())
-        asyncio.get_running_loop().add_reader(self._there, self._asked)
-
-    def _asked(self) -> None:
-        with suppress(BlockingIOError):
-            self._answer(self._there.recv(64), self._reply)
-
-    def _reply(self, report: bytes) -> None:
-        self._there.send(report)
-
-    async def read(self, *, timeout_s: float) -> bytes:
-        data = await super().read(timeout_s=timeout_s)
-        self._buffer[:0] = data[64:]
-        return data[:64]
-
-    async def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._there)
-        self._detach()
-        self._here.close()
-        self._there.close()
-
-
-def _hid(core: IdCardReaderCore) -> Callable[[bytes, Send], None]:
-    def answer(report: bytes, send: Send) -> None:
-        def in_reports(frame: bytes) -> None:
-            for at in range(0, len(frame), 64):
-                send(frame[at : at + 64].ljust(64, b"\0"))
-
-        core._send = in_reports
-        core.received(report)
-
-    return answer
-
-
-def _miaxis(core: IdCardReaderCore) -> Callable[[bytes, Send], None]:
-    def answer(report: bytes, send: Send) -> None:
-        def in_reports(frame: bytes) -> None:
-            for at in range(0, len(frame), 50):
-                data = b"\0\0" + frame[at : at + 50]
-                body = (len(data) + 1).to_bytes(2, "little") + b"\0" + data
-                send((b"\xaa\0\0" + body + (sum(body) & 0xFFFF).to_bytes(2, "little")).ljust(64, b"\0"))
-
-        core._send = in_reports
-        core.received(report[6 : 5 + int.from_bytes(report[3:5], "little")])
-
-    return answer
-
-
-@pytest.mark.parametrize(("dialect", "adapter"), [("sdt_hid", _hid), ("sdt_miaxis", _miaxis)])
-async def test_reports_instead_of_a_line(
-    dialect: str, adapter: Callable[[IdCardReaderCore], Callable[[bytes, Send], None]]
-) -> None:
-    core = IdCardReaderCore()
-    core.put(CARD)
-    link = ReportLink(adapter(core))
-    await link.open()
-    driver = SdtIdCardReader(link, profile().model_copy(update={"dialect": dialect}), RecordingOwner(), SystemClock())
-    await driver.start()
-    async with asyncio.TaskGroup() as group:
-        running = spawn(group, driver.run(), "driver")
-        document = await driver.read_document(timeout_s=3.0)
-        running.cancel()
-    await link.close()
-    assert document is not None
-    assert document.number == CARD.person.number
