@@ -41,11 +41,13 @@ class Part:
     packages: Sequence[str]
     scripts: Sequence[str]
     has_dashboard: bool = False
+    is_lean: bool = False
+    """Whether its service runs on bytecode without docstrings (`kit.bytecode`)."""
 
 
 PARTS: Mapping[str, Part] = MappingProxyType(
     {
-        "agent": Part("agent", ("agent", "wire", "kit", "firmware_profiles"), ("kiosk-agent",)),
+        "agent": Part("agent", ("agent", "wire", "kit", "firmware_profiles"), ("kiosk-agent",), is_lean=True),
         "fleet": Part("fleet", ("fleet_server", "wire", "kit"), ("fleet-server", "kioskctl"), has_dashboard=True),
         "sim": Part("sim", ("simulators", "wire", "kit"), ("kiosk-sim",)),
     }
@@ -62,7 +64,10 @@ here=$(cd "$(dirname "$0")" && pwd)
   -r "$here/requirements.txt"
 "$target/bin/python" -m pip install --quiet --no-index --no-deps "$here"/*.whl
 "$target/bin/python" -m pip check
-echo "installed into $target"
+"""
+LEAN = """"$target/bin/python" -X no_debug_ranges -m kit.bytecode "$target/bytecode"
+"""
+INSTALLED = """echo "installed into $target"
 """
 
 
@@ -165,7 +170,7 @@ def bundle(name: str, out: Path) -> Path:
         wheel(part, folder)
         pins = _gather_wheels(ROOT / f"requirements-{part.extra}.txt", folder / "wheelhouse")
         (folder / "requirements.txt").write_text(pins, encoding="utf-8")
-        (folder / "install.sh").write_text(INSTALL, encoding="utf-8")
+        (folder / "install.sh").write_text(INSTALL + (LEAN if part.is_lean else "") + INSTALLED, encoding="utf-8")
         (folder / "install.sh").chmod(0o755)
         (folder / "SHA256SUMS").write_bytes(_sums(folder))
         packed = io.BytesIO()

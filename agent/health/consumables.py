@@ -43,7 +43,7 @@ Key = tuple[str, str]
 class Counter(BaseModel):
     """What is kept of one consumable."""
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, defer_build=True)
 
     remaining: float | None = Field(default=None, ge=0.0)
     source: ConsumableSource = ConsumableSource.NONE
@@ -86,6 +86,7 @@ class Counter(BaseModel):
 class Kept(BaseModel):
     """The counters as they are on disk: `component/consumable`."""
 
+    model_config = ConfigDict(defer_build=True)
     v: int = 1
     counters: dict[str, Counter] = Field(default_factory=dict, max_length=256)
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from agent.local_api.dialogue import Progress, Refusal, Verb
+from agent.local_api.payload import Request
 from agent.maintenance.service import MaintenanceRefused
 from wire.consumables import ConsumableStatus
 from wire.device_api import CompletionCode
 from wire.envelope import Code, ComponentName
 
 
-class Refilled(BaseModel):
+class Refilled(Request):
     """What was put in, and how much where it is not a full one, in the unit of the consumable."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     pass_word: Annotated[str, Field(max_length=64, repr=False)]
     component: ComponentName

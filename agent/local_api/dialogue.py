@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from pydantic import BaseModel, ValidationError
 
 from agent.errors import DeviceFault
+from agent.local_api.payload import Payload
 from kit.logs import get_logger
 from wire.device_api import AcknowledgeStatus, CompletionCode, DeviceMessage, MessageHeader, MessageType
 from wire.faults import FACTS, Fault, Retry
@@ -94,7 +95,7 @@ class Verb:
         return answer.model_dump(mode="json", exclude_none=True) if isinstance(answer, BaseModel) else answer
 
 
-class Cancelled(BaseModel):
+class Cancelled(Payload):
     """Payload of `Common.Cancel`; nothing means all."""
 
     requestIds: list[int] | None = None  # noqa: N815 - the standard's field name

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from agent.local_api import asyncapi, consumables, device_news, feed, lease, maintenance
 from agent.local_api.dialogue import Verb
 from agent.local_api.metrics import MetricsPage
+from agent.local_api.payload import Payload
 from agent.local_api.server import local_api
 from agent.local_api.verbs import device_verbs
 from agent.local_api.verbs.printers import EVENT as JOB_EVENT
@@ -18,7 +19,7 @@ from wire.device_api import ConsumablesChanged, FunctionsChanged
 from wire.envelope import ComponentName, Scalar, ShortText
 
 
-class StatusChanged(BaseModel):
+class StatusChanged(Payload):
     """How a component is: everything on joining, afterwards what changed; null takes a value back.
 
     The words beside these are those of CWA 17852 for its kind, such as `media` or `paper`.
@@ -33,7 +34,7 @@ class StatusChanged(BaseModel):
     faults: list[ShortText] | None = None
 
 
-class DeviceHappened(BaseModel):
+class DeviceHappened(Payload):
     """An event of a device that belongs to no command."""
 
     model_config = ConfigDict(extra="allow")

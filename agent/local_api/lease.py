@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from agent.health.power import PowerState
 from agent.local_api.dialogue import Json, Progress, Refusal, Verb
+from agent.local_api.payload import Nothing, Request
 from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from wire.device_api import SessionState
@@ -117,12 +118,7 @@ class SessionLease:
         return lease
 
 
-class _Nothing(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Held(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _Held(Request):
     lease: str = Field(max_length=64)
 
 
@@ -133,7 +129,7 @@ class _Paying(_Held):
 def verbs(lease: SessionLease) -> dict[str, Verb]:
     """The commands of `Session.*`."""
 
-    async def begin(_request: _Nothing, _progress: Progress) -> Json:
+    async def begin(_request: Nothing, _progress: Progress) -> Json:
         return _json(lease.begin())
 
     async def renew(request: _Held, _progress: Progress) -> Json:
@@ -145,13 +141,13 @@ def verbs(lease: SessionLease) -> dict[str, Verb]:
     async def end(request: _Held, _progress: Progress) -> Json:
         return _json(lease.end(request.lease))
 
-    async def state(_request: _Nothing, _progress: Progress) -> Json:
+    async def state(_request: Nothing, _progress: Progress) -> Json:
         return _json(lease.state())
 
     mine, taken = ("noSession",), ("sessionActive", "maintenance", "batteryLow")
     return {
         "Session.Begin": Verb(
-            _Nothing, begin, summary="开始一次会话 · Take the lease", result=SessionState, refusals=taken
+            Nothing, begin, summary="开始一次会话 · Take the lease", result=SessionState, refusals=taken
         ),
         "Session.Renew": Verb(
             _Held, renew, summary="患者仍在操作 · The patient is still there", result=SessionState, refusals=mine
@@ -164,7 +160,7 @@ def verbs(lease: SessionLease) -> dict[str, Verb]:
             refusals=(*mine, "onBattery"),
         ),
         "Session.End": Verb(_Held, end, summary="结束会话 · The patient is gone", result=SessionState, refusals=mine),
-        "Session.State": Verb(_Nothing, state, summary="会话现状 · The lease as it is", result=SessionState),
+        "Session.State": Verb(Nothing, state, summary="会话现状 · The lease as it is", result=SessionState),
     }
 
 

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from agent.local_api.dialogue import Progress, Refusal, Verb
+from agent.local_api.payload import Payload, Request
 from agent.maintenance.access import DIGITS
 from agent.maintenance.selftest import TESTS, Outcome
 from agent.maintenance.service import STATUS, Devices, Maintenance, MaintenanceRefused, Say, has_paper
@@ -22,22 +23,18 @@ TEST_LIMIT_S: Final = 240.0
 SAY: Final = "Maintenance.StepEvent"
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-class LookMaintenance(_Request):
+class LookMaintenance(Request):
     """Whether an engineer is at work."""
 
 
-class OpenMaintenance(_Request):
+class OpenMaintenance(Request):
     """Let an engineer in with the code of `kiosk-agent maintenance code`."""
 
     code: Annotated[str, Field(pattern=rf"^\d{{{DIGITS}}}$", repr=False)]
     engineer: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
-class InMaintenance(_Request):
+class InMaintenance(Request):
     """A command of the page that opened maintenance."""
 
     pass_word: Annotated[str, Field(max_length=64, repr=False)]
@@ -69,13 +66,13 @@ class MovePaper(InMaintenance):
     event: Event
 
 
-class MaintenanceState(BaseModel):
+class MaintenanceState(Payload):
     """Whether an engineer is at work."""
 
     is_open: bool
 
 
-class DeviceTests(BaseModel):
+class DeviceTests(Payload):
     """A device and what can be tried on it."""
 
     component: ComponentName
@@ -85,7 +82,7 @@ class DeviceTests(BaseModel):
     has_paper: bool
 
 
-class FaultText(BaseModel):
+class FaultText(Payload):
     """What a fault is called, and what the engineer does about it."""
 
     zh: str
@@ -94,7 +91,7 @@ class FaultText(BaseModel):
     remedy_en: str
 
 
-class MaintenanceOpened(BaseModel):
+class MaintenanceOpened(Payload):
     """The engineer is in."""
 
     pass_word: str = Field(repr=False)
@@ -104,7 +101,7 @@ class MaintenanceOpened(BaseModel):
     faults: dict[Fault, FaultText]
 
 
-class ResultView(BaseModel):
+class ResultView(Payload):
     """One test and how it ended; `asked` wants to know what the engineer saw."""
 
     no: int
@@ -118,7 +115,7 @@ class ResultView(BaseModel):
     values: dict[str, Scalar]
 
 
-class PaperView(BaseModel):
+class PaperView(Payload):
     """How far a change of paper is."""
 
     component: ComponentName
@@ -128,7 +125,7 @@ class PaperView(BaseModel):
     why: str | None = None
 
 
-class MaintenanceClosed(BaseModel):
+class MaintenanceClosed(Payload):
     """What was sent to the fleet."""
 
     results: int
@@ -138,7 +135,7 @@ class MaintenanceClosed(BaseModel):
     is_signed: bool
 
 
-class SayStep(BaseModel):
+class SayStep(Payload):
     """What the engineer is to do now, by the key of its text."""
 
     say: str

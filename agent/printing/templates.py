@@ -27,7 +27,7 @@ class Paper(StrEnum):
 
 
 class _Fields(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     hospital: _Name
     patient: _Name
@@ -66,7 +66,7 @@ class Registration(_Fields):
 class Item(BaseModel):
     """One line of a bill."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     name: _Name
     count: _Name = "1"
@@ -129,7 +129,7 @@ class QueueTicket(_Fields):
 class PrintedReport(BaseModel):
     """One report behind the cover."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     title: _Name
     pages: int = Field(ge=1, le=500)

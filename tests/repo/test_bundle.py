@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import zipfile
 from dataclasses import replace
@@ -49,6 +50,14 @@ def test_a_kiosk_bundle_installs_without_a_network_and_holds_no_server(tmp_path:
     subprocess.run([python, "-c", profile], cwd=tmp_path, check=True)
     refused = subprocess.run([python, "-c", "import fleet_server"], cwd=tmp_path, check=False, capture_output=True)
     assert b"No module named 'fleet_server'" in refused.stderr
+
+    lean = "import agent.app, sys; print(agent.app.__doc__, agent.app.__cached__, asyncio.run.__doc__)"
+    environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(environment / "bytecode")}
+    said = subprocess.run(
+        [python, "-c", f"import asyncio; {lean}"], cwd=tmp_path, env=environ, check=True, capture_output=True, text=True
+    )
+    assert said.stdout.startswith(f"None {environment / 'bytecode'}/")
+    assert said.stdout.endswith(" None\n")
 
     (folder / "requirements.txt").write_text("tampered", encoding="utf-8")
     tampered = subprocess.run(

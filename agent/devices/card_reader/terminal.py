@@ -27,7 +27,7 @@ _ERRORS = {
 class _Answered(BaseModel):
     """What comes from outside: extra keys are the component's own business."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
 
 class _Holder(_Answered):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from agent.devices.manager import DeviceManager
 from agent.devices.types import Driver
 from agent.errors import DeviceFault
 from agent.links.base import LinkError
 from agent.local_api.dialogue import Refusal
+from agent.local_api.payload import Request
 from wire.device_api import CompletionCode
 from wire.envelope import ComponentName
 from wire.faults import Fault
@@ -20,20 +21,10 @@ from wire.profile import Capability
 T = TypeVar("T")
 
 
-class Request(BaseModel):
-    """The payload of a command; an unknown key is a mistake of the page and is told."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
 class DeviceRequest(Request):
     """A command for one device."""
 
     component: ComponentName | None = Field(default=None, description="needed where a kiosk has several of the kind")
-
-
-class Nothing(Request):
-    """A command without a payload."""
 
 
 class Bench:

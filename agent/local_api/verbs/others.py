@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from agent.devices.manager import Seen
 from agent.devices.paper_sensor.types import LightMode, PaperSensor
@@ -12,7 +12,8 @@ from agent.devices.pin_pad.types import PinEntry, PinPad, PinRequest
 from agent.devices.types import Driver
 from agent.local_api.device_news import DEVICE
 from agent.local_api.dialogue import Progress, Refusal, Verb
-from agent.local_api.verbs.bench import Bench, DeviceRequest, Nothing
+from agent.local_api.payload import Nothing, Payload
+from agent.local_api.verbs.bench import Bench, DeviceRequest
 from wire.device_api import CompletionCode
 from wire.envelope import ComponentName, Scalar
 from wire.faults import FACTS
@@ -21,7 +22,7 @@ from wire.profile import Capability
 PIN_LIMIT_S: Final = 90.0
 
 
-class UpFault(BaseModel):
+class UpFault(Payload):
     """A condition that is up."""
 
     code: str
@@ -33,7 +34,7 @@ class UpFault(BaseModel):
     remedy_en: str
 
 
-class DeviceView(BaseModel):
+class DeviceView(Payload):
     """A device, who it says it is and how it is."""
 
     component: ComponentName
@@ -46,7 +47,7 @@ class DeviceView(BaseModel):
     faults: list[UpFault]
 
 
-class DeviceList(BaseModel):
+class DeviceList(Payload):
     """The devices of this kiosk, in the order of its profile."""
 
     devices: list[DeviceView]
@@ -60,7 +61,7 @@ class EnterPin(DeviceRequest):
     max_digits: int = Field(default=6, ge=4, le=12)
 
 
-class PinBlock(BaseModel):
+class PinBlock(Payload):
     """The encrypted block, told once."""
 
     component: ComponentName
@@ -75,7 +76,7 @@ class SetLight(DeviceRequest):
     mode: LightMode
 
 
-class Empty(BaseModel):
+class Empty(Payload):
     """Nothing more to say."""
 
 

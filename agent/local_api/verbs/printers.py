@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Self, cast
 
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from agent.devices.receipt_printer.types import ReceiptPrinter
 from agent.devices.types import Driver
 from agent.local_api.dialogue import Json, Progress, Refusal, Verb
 from agent.local_api.feed import Feed
-from agent.local_api.verbs.bench import Bench, DeviceRequest, Request
+from agent.local_api.payload import Payload, Request
+from agent.local_api.verbs.bench import Bench, DeviceRequest
 from agent.printing.journal import JournalError, PrintRefused
 from agent.printing.machine import OPEN, JobState
 from agent.printing.model import KEY_LIMIT, Draft, Job, JobKind
@@ -41,7 +42,7 @@ Pdf = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$", description="base6
 Key = Annotated[str, Field(min_length=1, max_length=KEY_LIMIT, description="names the job for ever")]
 
 
-class JobView(BaseModel):
+class JobView(Payload):
     """A print job as pages see it; nothing of its content."""
 
     no: int
@@ -59,13 +60,13 @@ class JobView(BaseModel):
     ended_at: AwareDatetime | None = None
 
 
-class JobDone(BaseModel):
+class JobDone(Payload):
     """How a job ended."""
 
     job: JobView
 
 
-class Jobs(BaseModel):
+class Jobs(Payload):
     """The newest jobs first."""
 
     jobs: list[JobView]
@@ -122,7 +123,7 @@ class Preview(DeviceRequest):
         return self
 
 
-class Previewed(BaseModel):
+class Previewed(Payload):
     """A picture."""
 
     png: str = Field(description="base64")
@@ -134,7 +135,7 @@ class ListJobs(Request):
     limit: int = Field(default=20, ge=1, le=200)
 
 
-class Retracted(BaseModel):
+class Retracted(Payload):
     """What became of a ticket that was not taken."""
 
     is_empty: bool

@@ -10,7 +10,7 @@ from datetime import date
 from functools import partial
 from typing import Annotated, Final, Literal, cast
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from agent.devices.card_reader.types import BankCard, Card, CardKind, CardReader
 from agent.devices.id_card_reader.types import DocumentType, IdCardReader, IdDocument, Sex
@@ -18,7 +18,8 @@ from agent.devices.qr_scanner.types import CodeKind, CodeSpent, QrScanner, Scan
 from agent.devices.types import Driver
 from agent.errors import DeviceFault
 from agent.local_api.dialogue import Progress, Refusal, Verb
-from agent.local_api.verbs.bench import Bench, DeviceRequest, Request
+from agent.local_api.payload import Payload, Request
+from agent.local_api.verbs.bench import Bench, DeviceRequest
 from kit.supervise import spawn
 from wire.device_api import CompletionCode
 from wire.envelope import ComponentName
@@ -33,7 +34,7 @@ Codes = Annotated[list[CodeKind], Field(min_length=1, max_length=len(CodeKind))]
 Cards = Annotated[list[CardKind], Field(min_length=1, max_length=len(CardKind))]
 
 
-class Document(BaseModel):
+class Document(Payload):
     """An identity document as it was read."""
 
     medium: Literal["id_card"] = "id_card"
@@ -60,7 +61,7 @@ class Document(BaseModel):
     photo: str | None = Field(default=None, description="base64, as the chip has it; only when it was asked for")
 
 
-class Holder(BaseModel):
+class Holder(Payload):
     """Who a social-security card belongs to."""
 
     id_number: str
@@ -70,7 +71,7 @@ class Holder(BaseModel):
     area: str | None = None
 
 
-class SocialCardRead(BaseModel):
+class SocialCardRead(Payload):
     """A social-security card as it was read."""
 
     medium: Literal["social_card"] = "social_card"
@@ -85,7 +86,7 @@ class SocialCardRead(BaseModel):
     reset_information: str = ""
 
 
-class BankCardRead(BaseModel):
+class BankCardRead(Payload):
     """What of a bank card leaves the reader."""
 
     medium: Literal["bank_card"] = "bank_card"
@@ -96,7 +97,7 @@ class BankCardRead(BaseModel):
     application: str = ""
 
 
-class CodeRead(BaseModel):
+class CodeRead(Payload):
     """A scanned code; with more than one kind a person has to be asked what it is."""
 
     medium: Literal["code"] = "code"
@@ -110,13 +111,13 @@ class CodeRead(BaseModel):
 Medium = Annotated[Document | SocialCardRead | BankCardRead | CodeRead, Field(discriminator="medium")]
 
 
-class CardRead(BaseModel):
+class CardRead(Payload):
     """A card, whichever it was."""
 
     card: Annotated[SocialCardRead | BankCardRead, Field(discriminator="medium")]
 
 
-class First(BaseModel):
+class First(Payload):
     """The medium that came first."""
 
     first: Medium
@@ -149,7 +150,7 @@ class ReadFirst(Request):
     photo: bool = False
 
 
-class ReaderTrouble(BaseModel):
+class ReaderTrouble(Payload):
     """A reader that takes no part any more (`is_over`), or that waits for the medium to be shown once more."""
 
     component: ComponentName

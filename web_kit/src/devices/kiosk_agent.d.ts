@@ -1240,8 +1240,6 @@ export interface components {
             /** Say */
             say: string;
         };
-        /** _Nothing */
-        SessionBeginRequest: Record<string, never>;
         /** _Held */
         SessionEndRequest: {
             /** Lease */
@@ -1730,7 +1728,7 @@ export interface components {
                     errorCode?: ("batteryLow" | "maintenance" | "sessionActive") | components["schemas"]["FaultCode"];
                     fields?: string[];
                 };
-                request: components["schemas"]["SessionBeginRequest"];
+                request: components["schemas"]["Nothing"];
                 result: components["schemas"]["SessionState"];
             };
             "Session.End": {
@@ -1770,7 +1768,7 @@ export interface components {
                     errorCode?: components["schemas"]["FaultCode"];
                     fields?: string[];
                 };
-                request: components["schemas"]["SessionBeginRequest"];
+                request: components["schemas"]["Nothing"];
                 result: components["schemas"]["SessionState"];
             };
         };
@@ -1860,7 +1858,6 @@ export type SchemaResultView = components['schemas']['ResultView'];
 export type SchemaRetracted = components['schemas']['Retracted'];
 export type SchemaRulePart = components['schemas']['RulePart'];
 export type SchemaSayStep = components['schemas']['SayStep'];
-export type SchemaSessionBeginRequest = components['schemas']['SessionBeginRequest'];
 export type SchemaSessionEndRequest = components['schemas']['SessionEndRequest'];
 export type SchemaSessionPayRequest = components['schemas']['SessionPayRequest'];
 export type SchemaSessionState = components['schemas']['SessionState'];
