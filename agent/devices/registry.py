@@ -116,6 +116,15 @@ def _ipp(profile: DeviceProfile, port: str | None) -> MakeLink:
     return lambda: IppLink(address)
 
 
+def _usb(profile: DeviceProfile, port: str | None) -> MakeLink:
+    from agent.links.usb_bulk import UsbBulkLink, UsbSettings  # noqa: PLC0415 - loaded when needed
+    from agent.links.usb_nodes import UsbAddress  # noqa: PLC0415 - the same
+
+    usb_id = profile.match.get("usb")
+    settings, where = UsbSettings.of(profile.link), UsbAddress.of(usb_id, port)
+    return lambda: UsbBulkLink(where, usb_id, settings)
+
+
 def _hid(profile: DeviceProfile, port: str | None) -> MakeLink:
     from agent.links.hidraw import HidrawLink, HidSettings  # noqa: PLC0415 - loaded when needed
     from agent.links.node import NodeAddress  # noqa: PLC0415 - the same
@@ -139,6 +148,7 @@ _LINKS: Mapping[LinkKind, Callable[[DeviceProfile, str | None], MakeLink]] = Map
         LinkKind.NUT: _tcp,
         LinkKind.PCSC: _pcsc,
         LinkKind.IPP: _ipp,
+        LinkKind.USB: _usb,
         LinkKind.HID: _hid,
         LinkKind.KEYBOARD: _keyboard,
     }

@@ -78,7 +78,7 @@ class Node:
             LinkLost: nothing is there, or it is in use.
             WrongPeer: another device is there.
         """
-        return await opened(str(self._where), self._open)
+        return await opened(str(self._where), self._open, shut)
 
     def _open(self) -> int:
         where = self._where

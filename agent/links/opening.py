@@ -7,57 +7,70 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Generic, TypeVar
 
 from agent.links.base import LinkLost
 from kit.blocking import CallTimeout, DeviceThread
 
+T = TypeVar("T")
 OPEN_S = 5.0
 
 
-async def opened(name: str, work: Callable[[], int], *, timeout_s: float = OPEN_S) -> int:
-    """The descriptor that `work` gives; one that comes too late is closed again.
+def shut(fd: int) -> None:
+    """Close a descriptor, whatever state it is in."""
+    with suppress(OSError):
+        os.close(fd)
+
+
+async def opened(
+    name: str, work: Callable[[], T], let_go: Callable[[T], None], *, timeout_s: float = OPEN_S
+) -> T:
+    """What `work` opens; `let_go` closes it again when it comes too late.
 
     Raises:
         LinkLost: it could not be opened, or not in time.
     """
-    attempt = _Attempt(work)
+    attempt = _Attempt(work, let_go)
     thread = DeviceThread(f"open {name}")
-    fd: int | None = None
+    is_over = False
     try:
-        fd = await thread.call(attempt.run, timeout_s=timeout_s)
+        found = await thread.call(attempt.run, timeout_s=timeout_s)
+        is_over = True
     except CallTimeout:
         raise LinkLost(f"{name}: not opened in {timeout_s:g} s") from None
     except OSError as error:
+        is_over = True
         raise LinkLost(f"{name}: {error.strerror or error}") from error
     finally:
         thread.close(timeout_s=0.0)
-        if fd is None:
+        if not is_over:
             attempt.give_up()
-    return fd
+    return found
 
 
-class _Attempt:
-    def __init__(self, work: Callable[[], int]) -> None:
+class _Attempt(Generic[T]):
+    def __init__(self, work: Callable[[], T], let_go: Callable[[T], None]) -> None:
         self._work = work
+        self._let_go = let_go
         self._lock = threading.Lock()
-        self._fd: int | None = None
+        self._found: list[T] = []
         self._is_wanted = True
 
-    def run(self) -> int:
-        fd = self._work()
+    def run(self) -> T:
+        found = self._work()
         with self._lock:
-            self._fd = fd
+            self._found.append(found)
             is_wanted = self._is_wanted
         if not is_wanted:
-            shut(fd)
-        return fd
+            self._let_go(found)
+        return found
 
     def give_up(self) -> None:
         with self._lock:
             self._is_wanted = False
-            fd = self._fd
-        if fd is not None:
-            threading.Thread(target=shut, args=(fd,), name="close late", daemon=True).start()
+            found = list(self._found)
+        for one in found:
+            threading.Thread(target=self._let_go, args=(one,), name="close late", daemon=True).start()
 
 
 def found_port(port: str) -> str:
@@ -72,9 +85,3 @@ def found_port(port: str) -> str:
     if len(found) != 1:
         raise OSError(f"{len(found)} ports match")
     return found[0]
-
-
-def shut(fd: int) -> None:
-    """Close a descriptor, whatever state it is in."""
-    with suppress(OSError):
-        os.close(fd)

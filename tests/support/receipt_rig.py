@@ -18,10 +18,14 @@ from agent.errors import DeviceFault
 from agent.links.base import ByteLink, LinkError
 from agent.links.serial_port import SerialLink
 from agent.links.tcp import TcpLink
+from agent.links.usb_bulk import UsbBulkLink, UsbSettings
+from agent.links.usb_nodes import UsbAddress
 from kit.clock import ManualClock
 from simulators.devices.receipt_printer import Family, LiveReceiptPrinter, Model, ReceiptPrinterCore
 from simulators.devices.transports import LinkFaults, PtyServer, TcpServer
+from simulators.devices.usb_gadget import GadgetFacts, UsbGadget
 from support.tree import ROOT
+from support.usb_backend import GadgetBackend
 from wire.envelope import Scalar
 from wire.faults import Fault
 from wire.profile import DeviceProfile
@@ -30,6 +34,10 @@ from wire.profile import DeviceProfile
 class Transport(StrEnum):
     TCP = "tcp"
     PTY = "pty"
+    USB = "usb"
+
+
+USB_PRINTER = GadgetFacts("0416:5011", interface_class=7, has_kernel_driver=True)
 
 
 @dataclass
@@ -77,12 +85,21 @@ async def plugged(
             if transport is Transport.TCP:
                 async with TcpServer(live, faults=faults) as port, _opened(TcpLink(port.host, port.port)) as link:
                     yield link, port.unplug
+            elif transport is Transport.USB:
+                async with UsbGadget(live, USB_PRINTER, faults) as gadget, _opened(usb_link(gadget)) as link:
+                    yield link, gadget.unplug
             else:
                 path = Path(folder) / "printer"
                 async with PtyServer(live, path, faults) as pty, _opened(SerialLink(str(path))) as link:
                     yield link, pty.unplug
         finally:
             live.close()
+
+
+def usb_link(gadget: UsbGadget) -> UsbBulkLink:
+    known = load_profile("generic-escpos80_usb")
+    usb_id = known.match["usb"]
+    return UsbBulkLink(UsbAddress.of(usb_id, None), usb_id, UsbSettings.of(known.link), GadgetBackend([gadget]))
 
 
 @asynccontextmanager
