@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_USAGE)
     if given.command == "maintenance":
         sys.exit(_maintenance_code(settings))
+    if given.command == "devices":
+        sys.exit(_scan(settings, given.config, as_json=given.json, is_writing=given.write))
     if given.command == "recording":
         sys.exit(_recordings(settings, given.name if given.action == "show" else None))
     sys.exit(_status(settings, as_json=given.json) if given.command == "status" else _run(settings))
@@ -66,6 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     actions = profile.add_subparsers(dest="action", required=True, metavar="操作")
     check = actions.add_parser("check", help="检查配置文件 (check profile files)")
     check.add_argument("files", type=Path, nargs="+", metavar="FILE", help="devices/*.yaml 或 kiosks/*.yaml")
+    devices = commands.add_parser("devices", help="接入的设备 (devices that are plugged in)")
+    looks_at = devices.add_subparsers(dest="action", required=True, metavar="操作")
+    scan = looks_at.add_parser(
+        "scan", help="查找设备并对照自助机型号, 不向设备发送任何数据 (find devices; nothing is sent)"
+    )
+    scan.add_argument("--json", action="store_true", help="输出 JSON")
+    scan.add_argument(
+        "--write", action="store_true", help="把确定的端口写入设置文件 (write ports that are sure to the settings)"
+    )
     maintenance = commands.add_parser("maintenance", help="现场维护 (maintenance at the kiosk)")
     doings = maintenance.add_subparsers(dest="action", required=True, metavar="操作")
     doings.add_parser("code", help="生成一次性维护码, 10 分钟内有效 (one-time code for the maintenance page)")
@@ -112,6 +123,21 @@ def _check_profiles(files: Sequence[Path]) -> int:
             wrong += 1
             print(f"错误 (wrong) {error}", file=sys.stderr)
     return EXIT_USAGE if wrong else 0
+
+
+def _scan(settings: Settings, config: Path, *, as_json: bool, is_writing: bool) -> int:
+    from agent.devices.ports_file import PortsFileError  # noqa: PLC0415 - `run` and `status` do without it
+    from agent.devices.scan import scan  # noqa: PLC0415 - the same
+
+    try:
+        is_whole = scan(settings, config, as_json=as_json, is_writing=is_writing)
+    except ProfileError as error:
+        print(f"设备配置文件错误 (profile): {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except PortsFileError as error:
+        print(f"无法写入设置文件 (cannot write): {error}", file=sys.stderr)
+        return EXIT_FAILED
+    return 0 if is_whole else EXIT_FAILED
 
 
 def _describe(what: str) -> int:

@@ -59,17 +59,19 @@ def check(file: Path) -> str:
     """Whether a device's or a kiosk's profile can be used, and what it is for.
 
     Raises:
-        ProfileError: see `load`; or nothing speaks its dialect.
+        ProfileError: see `load`; or nothing speaks its dialect, or its link cannot be what it says.
     """
-    from agent.devices.registry import driver_of  # noqa: PLC0415 - the registry needs this module
+    from agent.devices.registry import check_link, driver_of  # noqa: PLC0415 - the registry needs this module
 
     if "capability" in _document(file):
         profile = load(file, DeviceProfile)
         driver_of(profile)
+        check_link(profile, None)
         return f"{profile.capability} {profile.vendor} {profile.model}"
     places = load_kiosk(file)
     for place in places:
         driver_of(place.profile)
+        check_link(place.profile, place.port)
     return f"{len(places)} 个设备 (devices)"
 
 

@@ -80,6 +80,31 @@ def link_of(profile: DeviceProfile, port: str | None) -> MakeLink:
         raise ProfileError(f"{profile.vendor} {profile.model}: {error}") from None
 
 
+_PORTS: Mapping[LinkKind, str] = MappingProxyType(
+    {
+        LinkKind.SERIAL: "/dev/ttyS0",
+        LinkKind.TCP: "127.0.0.1:1",
+        LinkKind.NUT: "127.0.0.1:3493",
+        LinkKind.IPP: "127.0.0.1",
+        LinkKind.USB: "1-1",
+        LinkKind.HID: "1-1",
+        LinkKind.KEYBOARD: "1-1",
+    }
+)
+"""A port of each kind, for a check of everything else."""
+
+
+def check_link(profile: DeviceProfile, port: str | None) -> None:
+    """Whether the link can be made; where no port is known, as if one were: the settings of a kiosk name it.
+
+    Raises:
+        ProfileError: an id, an option or the port is not what this kind of link takes.
+    """
+    kind = profile.link.kind
+    if kind in _LINKS:
+        _ = link_of(profile, _PORTS.get(kind) if port is None else port)
+
+
 def _serial(profile: DeviceProfile, port: str | None) -> MakeLink:
     from agent.links.serial_port import SerialLink, SerialSettings  # noqa: PLC0415 - loaded when needed
 

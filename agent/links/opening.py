@@ -22,9 +22,7 @@ def shut(fd: int) -> None:
         os.close(fd)
 
 
-async def opened(
-    name: str, work: Callable[[], T], let_go: Callable[[T], None], *, timeout_s: float = OPEN_S
-) -> T:
+async def opened(name: str, work: Callable[[], T], let_go: Callable[[T], None], *, timeout_s: float = OPEN_S) -> T:
     """What `work` opens; `let_go` closes it again when it comes too late.
 
     Raises:

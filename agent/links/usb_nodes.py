@@ -101,13 +101,14 @@ def _node(path: Path) -> UsbNode | None:
         match = _INTERFACE.fullmatch(above.name)
         if match is not None:
             device = above.parent
-            usb_id = f"{_word(device / 'idVendor')}:{_word(device / 'idProduct')}".lower()
-            product, serial = _word(device / "product"), _word(device / "serial")
+            usb_id = f"{word_of(device / 'idVendor')}:{word_of(device / 'idProduct')}".lower()
+            product, serial = word_of(device / "product"), word_of(device / "serial")
             return UsbNode(path.name, match[1], int(match[2]), usb_id, product, serial)
     return None
 
 
-def _word(file: Path) -> str:
+def word_of(file: Path) -> str:
+    """What a file of sysfs says, without what cannot be shown; empty where there is none."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:

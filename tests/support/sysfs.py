@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,39 @@ class Sysfs:
         folder.mkdir(parents=True)
         (self.root / "class" / kind).mkdir(parents=True, exist_ok=True)
         (self.root / "class" / kind / name).symlink_to(folder)
+
+    def serial(self, dev: Path, place: str, name: str, *, by_id: str = "") -> None:
+        """A serial port of the device at a place, with the names that udev gives it."""
+        self.node(place, "tty", name, below=name)
+        self.name_port(dev, name, by_id=by_id, by_path=f"pci-0000:00:14.0-usb-0:{place.partition('-')[2]}:1.0-port0")
+
+    def uart(self, dev: Path, name: str, kind: int) -> None:
+        """A port on the board; kind 0 is a place without one."""
+        folder = self.root / "devices" / "platform" / "serial8250" / "tty" / name
+        folder.mkdir(parents=True)
+        (folder / "type").write_text(f"{kind}\n", encoding="ascii")
+        (self.root / "class" / "tty").mkdir(parents=True, exist_ok=True)
+        (self.root / "class" / "tty" / name).symlink_to(folder)
+        self.name_port(dev, name)
+
+    def name_port(self, dev: Path, name: str, *, by_id: str = "", by_path: str = "") -> None:
+        """Links as udev makes them: the last one of a name wins."""
+        dev.mkdir(exist_ok=True)
+        (dev / name).touch()
+        for folder, link in (("by-id", by_id), ("by-path", by_path)):
+            if link:
+                (dev / "serial" / folder).mkdir(parents=True, exist_ok=True)
+                (dev / "serial" / folder / link).unlink(missing_ok=True)
+                (dev / "serial" / folder / link).symlink_to(dev / name)
+
+    def unplug(self, place: str) -> None:
+        """Take a device and its nodes away; udev's links stay, dangling, until they are made anew."""
+        folder = (self.devices / place).resolve()
+        for links in (self.devices, *(self.root / "class").iterdir()):
+            for link in links.iterdir():
+                if link.resolve().is_relative_to(folder):
+                    link.unlink()
+        shutil.rmtree(folder)
 
 
 class SimulatedNodes:

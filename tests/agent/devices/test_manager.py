@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -111,6 +112,24 @@ async def test_unplugged_and_plugged_in_again(tmp_path: Path, kiosk: Path) -> No
             await bench.ports["left"].plug()
             await bench.until("left", DeviceState.READY)
         assert bench.sink.latest["left"].facts.serial is not None
+
+
+async def test_back_under_another_number_by_the_name_that_stays(tmp_path: Path, kiosk: Path) -> None:
+    """What ttyUSB0 turning into ttyUSB1 is: the port's number is taken when the device comes back, its name is not."""
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+        first = bench.ports["left"].path.readlink()
+        bench.ports["left"].unplug()
+        await bench.until("left", DeviceState.ABSENT, Fault.UNPLUGGED)
+        await wait_for(lambda: not bench.ports["left"].path.is_symlink())
+        taken = [os.openpty() for _ in range(3)]
+        await bench.ports["left"].plug()
+        assert bench.ports["left"].path.readlink() != first
+        await bench.until("left", DeviceState.READY)
+        bench.cores["left"].put(SimulatedCard(People(3).person()))
+        assert await bench.manager.use("left", _read) is not None
+        for fd in (fd for pair in taken for fd in pair):
+            os.close(fd)
 
 
 async def test_a_failing_device_leaves_the_other_alone(tmp_path: Path, kiosk: Path) -> None:
