@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.health.components import ComponentBook
+from agent.health.disk_wear import DiskWatch
 from agent.health.machine import host_facts
 from agent.health.monitor import HealthMonitor
 from agent.health.power import PowerGuard, PowerState
@@ -250,6 +251,7 @@ class Agent:
                 Supervised("outbox", Upkeep(self.outbox, self.reporter).run),
                 Supervised("health", self.health.run),
                 Supervised("usb-tree", UsbWatch(self.reporter, self.settings.devices.usb_allowed).run),
+                Supervised("disk-wear", DiskWatch(self.reporter, self.settings.disks, self.clock).run),
                 Supervised("uplink", self.uplink.run),
             ]
             if self.devices is not None:

@@ -117,6 +117,17 @@ class DevicesSettings(Section):
     )
 
 
+class DiskSettings(Section):
+    """How worn the disks may be."""
+
+    folder: Path = Field(default=Path("/run/kiosk-disk-wear"), description="where the timer leaves smartctl's words")
+    look_s: float = Field(default=3_600.0, ge=1.0, le=86_400.0)
+    kept_s: float = Field(default=93_600.0, ge=3_600.0, description="older words count for nothing")
+    wear_raise_percent: float = Field(default=90.0, gt=0.0, le=255.0, description="of its life, worn from here on")
+    wear_clear_percent: float = Field(default=85.0, gt=0.0, le=255.0, description="not worn below; a new disk")
+    media_errors: int = Field(default=10, ge=1, description="so many that could not be corrected are an alarm")
+
+
 class RecorderSettings(Section):
     """The flight recorder: what devices said before a fault, without what is a person's."""
 
@@ -146,6 +157,7 @@ class Settings(Section):
     outbox: OutboxSettings = Field(default_factory=OutboxSettings)
     uplink: UplinkSettings = Field(default_factory=UplinkSettings)
     devices: DevicesSettings = Field(default_factory=DevicesSettings)
+    disks: DiskSettings = Field(default_factory=DiskSettings)
     recorder: RecorderSettings = Field(default_factory=RecorderSettings)
 
 

@@ -40,6 +40,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType({
     "disk_free_bytes":          Metric("B", "磁盘剩余", "Disk free"),
     "disk_read_bytes_per_s":    Metric("B/s", "磁盘读", "Disk read"),
     "disk_write_bytes_per_s":   Metric("B/s", "磁盘写", "Disk write"),
+    "disk_wear_percent":        Metric("%", "磁盘寿命已用", "Disk life used"),
+    "disk_temperature_c":       Metric("°C", "磁盘温度", "Disk temperature", minimum=-60.0, maximum=150.0),
     "temperature_c":            Metric("°C", "温度", "Temperature", minimum=-40.0, maximum=150.0),
     "network_rx_bytes_per_s":   Metric("B/s", "网络接收", "Network in"),
     "network_tx_bytes_per_s":   Metric("B/s", "网络发送", "Network out"),

@@ -10,6 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "ansible").rglob("*.service"))
+ONCE = {"kiosk-disk-wear": "CAP_SYS_RAWIO CAP_SYS_ADMIN"}
+"""Units that do something and end, and the rights they keep for it."""
+DAEMONS = [unit for unit in UNITS if unit.stem not in ONCE]
+TIMERS = sorted((ROOT / "ansible").rglob("*.timer"))
 EXPOSURE_LIMIT = 30
 """Tenths of systemd's exposure level; 0 is sealed, 100 is open."""
 
@@ -18,7 +22,7 @@ def test_there_are_units() -> None:
     assert {unit.stem for unit in UNITS} >= {"kiosk-agent", "fleet-server"}
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", DAEMONS, ids=lambda unit: unit.stem)
 def test_a_unit_restarts_watches_and_keeps_no_privilege(unit: Path) -> None:
     text = unit.read_text(encoding="utf-8")
     for line in (
@@ -30,6 +34,16 @@ def test_a_unit_restarts_watches_and_keeps_no_privilege(unit: Path) -> None:
     ):
         assert f"\n{line}\n" in text, line
     assert "WatchdogSec=" in text
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit.stem in ONCE], ids=lambda unit: unit.stem)
+def test_a_unit_of_a_timer_ends_and_keeps_only_what_it_needs(unit: Path) -> None:
+    text = unit.read_text(encoding="utf-8")
+    rights = f"CapabilityBoundingSet={ONCE[unit.stem]}"
+    for line in ("Type=oneshot", rights, "NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateNetwork=yes"):
+        assert f"\n{line}\n" in text, line
+    assert "TimeoutStartSec=" in text
+    assert unit.with_suffix(".timer") in TIMERS
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
