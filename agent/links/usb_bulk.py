@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import usb.core  # type: ignore[import-untyped]  # pyusb has no types
 import usb.util  # type: ignore[import-untyped]  # the same
+from usb.backend import libusb1  # type: ignore[import-untyped]  # the same
 
 from agent.links.base import LinkLost, LinkTimeout, WrongPeer
 from agent.links.opening import opened
@@ -65,6 +66,7 @@ class UsbSettings:
 
 
 Device = Any  # pyusb has no types
+Backend = Any  # the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ class UsbBulkLink:
         try:
             found = [
                 device
-                for device in usb.core.find(find_all=True, backend=self._backend)
+                for device in usb.core.find(find_all=True, backend=self._backend or _libusb())
                 if self._where.fits(_place(device), _usb_id(device))
             ]
         except usb.core.NoBackendError:
@@ -284,6 +286,11 @@ class _Pump:
     def _post(self, told: Callable[..., None], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(told, *arguments)
+
+
+def _libusb() -> Backend:
+    """The library under the name Debian gives it: pyusb itself would ask other programs where it is."""
+    return libusb1.get_backend(find_library=lambda _: "libusb-1.0.so.0")
 
 
 def _claimed(device: Device, settings: UsbSettings) -> _Pipes:

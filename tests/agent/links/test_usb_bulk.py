@@ -222,6 +222,13 @@ async def test_unplugging_wakes_a_waiting_reader() -> None:
                 _ = spawn(group, pull(), "pull")
 
 
+async def test_libusb_itself_is_asked_and_finds_no_such_device() -> None:
+    """The real library, on whatever buses this machine has; nobody has a device with these ids."""
+    link = UsbBulkLink(UsbAddress.of("fffe:fffe", None), "fffe:fffe")
+    with pytest.raises(LinkLost, match="0 devices match"):
+        await link.open()
+
+
 @pytest.mark.parametrize("paper", list(Paper))
 async def test_every_document_over_usb(paper: Paper) -> None:
     person, core = People(6).person(paper), IdCardReaderCore()
