@@ -26,6 +26,8 @@ _LETTERS = {
 }
 _BAUDS = (115_200, 57_600, 38_400, 19_200, 9_600)
 _ADDRESS_AT_MOST = 35
+LICENCE = bytes.fromhex("0500 0100 C77B3301 15CD5B07 2A000000")
+"""05.01-20151239-0123456789-42: area 5, year 1, and three numbers."""
 _REQUESTS_KEPT = 10_000
 
 
@@ -108,7 +110,8 @@ class _Scripted:
 class IdCardReaderCore:
     """One reader. It answers what a module answers; `answers_find_again` is how modules differ."""
 
-    def __init__(self, *, answers_find_again: bool = False, seed: int = 1) -> None:
+    def __init__(self, *, answers_find_again: bool = False, seed: int = 1, licence: bytes = LICENCE) -> None:
+        self.licence = licence
         self.answers_find_again = answers_find_again
         self.card: SimulatedCard | None = None
         self.baud = _BAUDS[0]
@@ -202,7 +205,7 @@ class IdCardReaderCore:
             case (0x10, 0xFF) | (0x11, 0xFF) | (0x61, 0xFF):
                 return reply_frame(0x90)
             case 0x12, 0xFF:
-                return reply_frame(0x90, bytes.fromhex("0500 0100 C77B3301 15CD5B07 2A000000"))
+                return reply_frame(0x90, self.licence)
             case 0x20, 0x01:
                 return self._find()
             case 0x20, 0x02:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-_RTU_REQUEST = {0x01: 8, 0x02: 8, 0x05: 8}
+_RTU_REQUEST = {0x01: 8, 0x02: 8, 0x05: 8, 0x2B: 7}
+_IDENTITY = 0x2B
 _CHUNK = 4_096
 
 
@@ -63,6 +64,8 @@ class IoBoardCore:
     framing: str = "rtu"
     inputs: list[bool] = field(default_factory=lambda: [False] * 16)
     lights: list[bool] = field(default_factory=lambda: [False] * 16)
+    identity: tuple[str, ...] = ()
+    """Maker, product, revision; a board without them knows no such question."""
     answers: int = 0
     _bouncing: dict[int, int] = field(default_factory=dict)
     _scripts: dict[BoardFault, int] = field(default_factory=dict)
@@ -100,7 +103,7 @@ class IoBoardCore:
         while (request := self._request()) is not None:
             unit, head, pdu = request
             if unit == self.unit:
-                found += self._frame(head, self._answer(pdu))
+                found += self._frame(head, self._identified(pdu) if pdu[0] == _IDENTITY else self._answer(pdu))
         return found
 
     def _request(self) -> tuple[int, bytes, bytes] | None:
@@ -157,6 +160,15 @@ class IoBoardCore:
                 return pdu[:5]
             case _:
                 return bytes((function | 0x80, 1))
+
+    def _identified(self, pdu: bytes) -> bytes:
+        """Read device identification, the basic objects."""
+        if self._due(BoardFault.EXCEPTION) or not self.identity:
+            return b"\xab\x01"
+        if pdu[1:] != b"\x0e\x01\x00":
+            return b"\xab\x03"
+        objects = [bytes((number, len(text))) + text.encode("ascii") for number, text in enumerate(self.identity)]
+        return b"\x2b\x0e\x01\x01\x00\x00" + bytes((len(objects),)) + b"".join(objects)
 
     def _level(self, function: int, channel: int) -> bool:
         if function == 0x01:

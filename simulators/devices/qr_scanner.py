@@ -58,10 +58,17 @@ class QrScannerCore:
     """One scanner. `always_lit` is a scanner in sense mode; others light up when they are told to."""
 
     def __init__(
-        self, speech: Speech = Speech.PLAIN, *, suffix: bytes = b"\r", aim: str = "", always_lit: bool | None = None
+        self,
+        speech: Speech = Speech.PLAIN,
+        *,
+        suffix: bytes = b"\r",
+        aim: str = "",
+        always_lit: bool | None = None,
+        revision: str = "PAABLS00-001-R00",
     ) -> None:
         self.speech = speech
         self.is_lit = self._stays_lit = speech is Speech.PLAIN if always_lit is None else always_lit
+        self.revision = revision
         self.settings: list[str] = []
         self.commands: list[str] = []
         self.acknowledged = self.shown = 0
@@ -206,7 +213,7 @@ class QrScannerCore:
         if fault is ScannerFault.REFUSES:
             self._send(_packet(_SSI_NAK, b"\x02"))
         elif opcode == _SSI_REVISION:
-            self._send(_packet(_SSI_REPLY_REVISION, b"PAABLS00-001-R00 0 0 0 0 0 0 0 0"))
+            self._send(_packet(_SSI_REPLY_REVISION, f"{self.revision} 0 0 0 0 0 0 0 0".encode("ascii")))
         else:
             if opcode in {_SSI_START, _SSI_STOP}:
                 self._light(is_on=opcode == _SSI_START)

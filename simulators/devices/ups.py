@@ -32,6 +32,8 @@ class UpsCore:
     """State of one UPS called `name`."""
 
     name: str = "ups"
+    maker: str = "Simulated"
+    model: str = 'UPS "1000"'
     charge: int = 100
     runtime_s: int = 1_800
     up: set[UpsFault] = field(default_factory=set)
@@ -111,8 +113,8 @@ class UpsCore:
 
     def _variables(self) -> dict[str, str]:
         return {
-            "device.mfr": "Simulated",
-            "device.model": 'UPS \\"1000\\"',
+            "device.mfr": _quoted(self.maker),
+            "device.model": _quoted(self.model),
             "device.serial": "SIM0001",
             "ups.firmware": "1.0",
             "ups.status": self.status,
@@ -121,3 +123,7 @@ class UpsCore:
             "battery.runtime": str(self.runtime_s),
             "input.voltage": "0.0" if UpsFault.MAINS_LOST in self.up else "229.5",
         }
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -68,6 +68,8 @@ class Options:
     newest_address: bool = False
     photo_magic: str = ""
     long_term: str = documents.LONG_TERM
+    licence_prefix: str = ""
+    """What the SAM's id must begin with (area and year, such as 05.01); another reader is the wrong device."""
 
     @classmethod
     def of(cls, profile: DeviceProfile) -> Options:
@@ -84,6 +86,7 @@ class Options:
             newest_address=given.get("newest_address") is True,
             photo_magic=str(given.get("photo_magic") or ""),
             long_term=str(given.get("long_term") or known.long_term),
+            licence_prefix=str(given.get("licence_prefix") or ""),
         )
 
 
@@ -122,6 +125,8 @@ class SdtIdCardReader:
         async with self._lock:
             await self._ask(frames.STATUS)
             licence = frames.sam_id((await self._ask(frames.SAM_ID)).data)
+        if not licence.startswith(self._options.licence_prefix):
+            raise DeviceFault(Fault.WRONG_DEVICE, f"another reader answers: {licence}")
         self._tell()
         return DeviceFacts(serial=licence)
 

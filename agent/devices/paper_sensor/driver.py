@@ -21,7 +21,9 @@ from agent.devices.paper_sensor.frames import (
     TcpDecoder,
     check_written,
     decode_bits,
+    decode_identity,
     encode_read,
+    encode_read_identity,
     encode_rtu,
     encode_tcp,
     encode_write_coils,
@@ -67,6 +69,8 @@ class ModbusPaperSensor:
         self._lights = dict.fromkeys(self._options.lights, LightMode.OFF)
         self._light_count = max((channel + 1 for channel in self._options.lights.values()), default=0)
         self._lit: tuple[bool, ...] | None = None
+        self._is_other = False
+        """Another board is there: nobody knows what its outputs switch."""
 
     @property
     def levels(self) -> Mapping[InputRole, bool | None]:
@@ -79,14 +83,15 @@ class ModbusPaperSensor:
         return tuple(self._lights)
 
     async def start(self) -> DeviceFacts:
-        """See `Driver`."""
+        """See `Driver`. A board that names itself is asked before its lights are touched."""
+        facts = await self._identity()
         await self._shine()
         for _ in range(_SETTLE_READS):
             await self._look()
             if self._debouncer.is_settled:
                 break
             await asyncio.sleep(self._options.debounce_s / 2)
-        return DeviceFacts()
+        return facts
 
     async def run(self) -> None:
         """See `Driver`."""
@@ -99,7 +104,7 @@ class ModbusPaperSensor:
     async def stop(self) -> None:
         """See `Driver`: lights off."""
         self._lights = dict.fromkeys(self._lights, LightMode.OFF)
-        if self._link.is_open:
+        if self._link.is_open and not self._is_other:
             try:
                 await self._shine()
             except (LinkError, DeviceFault):
@@ -111,6 +116,18 @@ class ModbusPaperSensor:
             raise KeyError(place)
         self._lights[place] = mode
         await self._shine()
+
+    async def _identity(self) -> DeviceFacts:
+        expected = self._options.model_answer
+        if expected is None:
+            return DeviceFacts()
+        self._is_other = True
+        found = await self._exchange(encode_read_identity(), decode_identity)
+        model = " ".join(found[number] for number in (0, 1) if found.get(number))
+        self._is_other = expected not in model
+        if self._is_other:
+            raise self._silent(Fault.WRONG_DEVICE, "another board answers")
+        return DeviceFacts(model, found.get(2) or None)
 
     async def _look(self) -> None:
         """Read all inputs and tell what changed."""

@@ -1,6 +1,7 @@
 """Modbus requests and answers (Application Protocol V1.1b3), framed for a serial line (RTU, V1.02) or for TCP.
 
-Only what a board of switches and lights needs: read coils (01) and discrete inputs (02), write coils (05, 0F).
+Only what a board of switches and lights needs: read coils (01) and discrete inputs (02), write coils (05, 0F), read the
+device's identification (2B 0E, basic objects).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ _MBAP = struct.Struct(">HHHB")
 _PDU_MAX = 253
 _SHORTEST_RTU = 5
 _WRITE_RTU = 8
+_IDENTITY_KIND, _BASIC = 0x0E, 0x01
+_IDENTITY_HEAD = 6
+"""Kind, code, conformity, whether more follows, the next object, number of objects."""
 
 
 class Function(IntEnum):
@@ -26,6 +30,7 @@ class Function(IntEnum):
     READ_INPUTS = 0x02
     WRITE_COIL = 0x05
     WRITE_COILS = 0x0F
+    IDENTITY = 0x2B
 
 
 class ModbusError(ValueError):
@@ -93,6 +98,45 @@ def check_written(pdu: bytes, request: bytes) -> None:
         raise ModbusError("confirms another write")
 
 
+def encode_read_identity() -> bytes:
+    """Ask for maker, product and revision."""
+    return bytes((Function.IDENTITY, _IDENTITY_KIND, _BASIC, 0))
+
+
+def decode_identity(pdu: bytes) -> dict[int, str]:
+    """Object number -> text; 0 is the maker, 1 the product, 2 the revision. What does not fit into one answer is left.
+
+    Raises:
+        ModbusRefused: the board said no.
+        ModbusError: it answers something else.
+    """
+    body = _body(pdu, Function.IDENTITY)
+    if len(body) < _IDENTITY_HEAD or body[:2] != bytes((_IDENTITY_KIND, _BASIC)):
+        raise ModbusError("no identification")
+    found: dict[int, str] = {}
+    rest = body[_IDENTITY_HEAD:]
+    for _ in range(body[_IDENTITY_HEAD - 1]):
+        if len(rest) < 2 or len(rest) < 2 + rest[1]:  # noqa: PLR2004 - number and length
+            raise ModbusError("an identification that is cut off")
+        found[rest[0]] = "".join(one for one in rest[2 : 2 + rest[1]].decode("ascii", "replace") if one.isprintable())
+        rest = rest[2 + rest[1] :]
+    if rest:
+        raise ModbusError("an identification with something behind it")
+    return found
+
+
+def _identity_bytes(pdu: bytes) -> int | None:
+    """How long the PDU that begins here is; None when more has to come first."""
+    end = 1 + _IDENTITY_HEAD
+    if len(pdu) < end:
+        return None
+    for _ in range(pdu[end - 1]):
+        if len(pdu) < end + 2:
+            return None
+        end += 2 + pdu[end + 1]
+    return end
+
+
 def _body(pdu: bytes, function: Function) -> bytes:
     if len(pdu) > 1 and pdu[0] == function | _EXCEPTION:
         raise ModbusRefused(pdu[1])
@@ -141,6 +185,11 @@ class RtuDecoder:
             size = _SHORTEST_RTU
         elif function != self._function:
             return None
+        elif function == Function.IDENTITY:
+            count = _identity_bytes(bytes(self._buffer[start + 1 :]))
+            if count is None or count > _PDU_MAX:
+                return None
+            size = 1 + count + 2
         else:
             is_read = function in {Function.READ_COILS, Function.READ_INPUTS}
             size = _SHORTEST_RTU + self._buffer[start + 2] if is_read else _WRITE_RTU

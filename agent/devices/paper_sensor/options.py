@@ -49,6 +49,8 @@ class Options(BaseModel):
     read_function: Literal[1, 2] = 2
     first_input: _Address = 0
     first_light: _Address = 0
+    model_answer: str | None = None
+    """What its identification must hold; set only for a board that has one. None: nobody asks."""
     poll_s: _Seconds = 0.2
     debounce_s: _Seconds = 0.05
     answer_s: _Seconds = 0.5

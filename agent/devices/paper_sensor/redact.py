@@ -15,7 +15,7 @@ from wire.profile import DeviceProfile
 _MBAP = struct.Struct(">HHHB")
 _TRANSACTION_BYTES = 2
 _LENGTH_RANGE = range(2, 255)
-_FUNCTIONS = frozenset((0x01, 0x02, 0x05, 0x0F))
+_FUNCTIONS = frozenset((0x01, 0x02, 0x05, 0x0F, 0x2B))
 _ERROR = 0x80
 _RTU_BYTES_MIN, _RTU_BYTES_MAX = 5, 256
 

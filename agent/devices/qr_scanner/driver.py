@@ -255,10 +255,12 @@ class SerialQrScanner:
                 continue
         raise DeviceFault(Fault.PROTOCOL_ERROR if noise else Fault.NOT_RESPONDING, "no answer to the first command")
 
-    @staticmethod
-    def _accepted(answer: Answer) -> Answer:
+    def _accepted(self, answer: Answer) -> Answer:
         if not answer.is_ok:
             raise DeviceFault(Fault.WRONG_DEVICE, "refuses its settings")
+        expected = self._options.model_answer
+        if expected is not None and expected not in answer.facts:
+            raise DeviceFault(Fault.WRONG_DEVICE, "another model answers")
         return answer
 
     def _report(self, *, is_on: bool) -> None:

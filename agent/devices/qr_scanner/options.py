@@ -31,6 +31,8 @@ class Options(BaseModel):
     setup: Annotated[str, Field(pattern=r"^([A-Z]{6}[0-9A-Z]*(;|$))*$")] = ""
     pause_s: Annotated[float, Field(ge=0.02, le=2.0)] = 0.05
     answer_s: Annotated[float, Field(gt=0, le=10)] = 1.0
+    model_answer: str | None = None
+    """What a scanner that tells its revision (SSI) must say in it."""
     same_code_s: Annotated[float, Field(ge=0, le=10)] = 1.0
     voucher_pattern: Annotated[str, Field(max_length=200)] = r"[0-9]{28}"
     hospital_pattern: Annotated[str, Field(max_length=200)] = ""

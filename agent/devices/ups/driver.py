@@ -51,9 +51,9 @@ class NutUps:
     async def start(self) -> DeviceFacts:
         """See `Driver`."""
         variables = await self._look()
-        names = [variables.get(name, "") for name in ("device.mfr", "device.model")]
-        model = " ".join(name for name in names if name) or None
-        return DeviceFacts(model, variables.get("ups.firmware") or None, variables.get("device.serial") or None)
+        return DeviceFacts(
+            _model_of(variables) or None, variables.get("ups.firmware") or None, variables.get("device.serial") or None
+        )
 
     async def run(self) -> None:
         """See `Driver`."""
@@ -79,6 +79,9 @@ class NutUps:
             self._owner.status(DeviceStatus(faults, words_of(self._power)))
             return {}
         self._owner.alive()
+        model, expected = _model_of(variables), self._options.model_answer
+        if expected is not None and model and expected not in model:
+            raise DeviceFault(Fault.WRONG_DEVICE, "another model answers")
         before, self._power = self._power.source, power_of(variables, self._options)
         faults = faults_of(variables, self._power)
         if self._power.source is PowerSource.UNKNOWN:  # `WAIT` right after upsd's start
@@ -139,3 +142,9 @@ class NutUps:
             case _:
                 raise NutError("a line that answers nothing")
         return False
+
+
+def _model_of(variables: Mapping[str, str]) -> str:
+    """Maker and model, as far as they are told."""
+    names = (variables.get(name, "") for name in ("device.mfr", "device.model"))
+    return " ".join(name for name in names if name)

@@ -18,6 +18,8 @@ class Options(BaseModel):
 
     ups: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "ups"
     """Its name in upsd's configuration."""
+    model_answer: str | None = None
+    """What its maker and model must hold, as upsd tells them; a UPS that tells neither is believed."""
     charge_low_percent: Annotated[int, Field(ge=0, le=100)] = 20
     runtime_low_s: Annotated[int, Field(ge=0, le=3_600)] = 120
     poll_s: _Seconds = 2.0

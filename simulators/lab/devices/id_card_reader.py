@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from enum import StrEnum
 
-from simulators.devices.id_card_reader import IdCardReaderCore, ReaderFault, SimulatedCard
+from simulators.devices.id_card_reader import LICENCE, IdCardReaderCore, ReaderFault, SimulatedCard
 from simulators.devices.transports import PtyServer, TcpServer
 from simulators.lab.actions import Arguments, Group, NoArguments, action, labelled, table
 from simulators.lab.device import WIRED, ByteDevice, Fact, FactValue, Kind
@@ -28,6 +28,8 @@ _PAPERS = {
     Document.I: Paper.FOREIGNER_2017,
     Document.Y: Paper.FOREIGNER_2023,
 }
+_OTHER_LICENCE = bytes.fromhex("0600 0300 C77B3301 16CD5B07 2B000000")
+"""Of another maker's module: the licence begins with 06.03."""
 _TITLES = {
     Paper.RESIDENT: "居民身份证",
     Paper.HK_MACAO_TAIWAN: "港澳台居民居住证 (J)",
@@ -73,7 +75,9 @@ class IdCardReader(ByteDevice):
 
     def make_core(self, model: str, /) -> IdCardReaderCore:
         """See `ByteDevice`."""
-        self.core = IdCardReaderCore(answers_find_again=model == "generic-sdt-usbserial")
+        is_second = model == "generic-sdt-usbserial"
+        licence = _OTHER_LICENCE if is_second else LICENCE
+        self.core = IdCardReaderCore(answers_find_again=is_second, licence=licence)
         return self.core
 
     def state(self) -> dict[str, FactValue]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from simulators.devices.transports import PtyServer, TcpServer
 from simulators.devices.ups import UpsCore, UpsFault
 from simulators.lab.actions import Arguments, Group, NoArguments, action, labelled, table
@@ -9,6 +11,11 @@ from simulators.lab.device import WIRED, ByteDevice, Fact, FactValue, Kind, Tone
 
 _LOW_PERCENT, _LOW_S = 12, 90
 _FULL_PERCENT, _FULL_S = 100, 1_800
+
+_NAMES: Mapping[str, tuple[str, str]] = {
+    "apc-bx650": ("American Power Conversion", "Back-UPS BX650"),
+    "santak-tgbox850": ("SANTAK", "TG-BOX 850"),
+}
 
 
 class Battery(Arguments):
@@ -29,7 +36,7 @@ class Ups(ByteDevice):
 
     kind = Kind.UPS
     zh, en = "不间断电源", "UPS"
-    models = ("apc-bx650", "santak-tgbox850")
+    models = tuple(_NAMES)
     facts = (
         Fact("status", "状态", "Status"),
         Fact("charge", "电量 %", "Charge %"),
@@ -41,9 +48,10 @@ class Ups(ByteDevice):
         super().__init__(component, model, line)
         self.core = line.core = self.make_core(model)
 
-    def make_core(self, _: str, /) -> UpsCore:
+    def make_core(self, model: str, /) -> UpsCore:
         """See `ByteDevice`."""
-        self.core = UpsCore()
+        maker, name = _NAMES[model]
+        self.core = UpsCore(maker=maker, model=name)
         return self.core
 
     def state(self) -> dict[str, FactValue]:

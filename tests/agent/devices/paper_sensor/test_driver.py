@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pymodbus.framer import FramerType
+from pymodbus.pdu.device import ModbusDeviceIdentification
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -229,3 +230,33 @@ def test_wiring_that_makes_no_sense_is_refused(capabilities: dict[str, Scalar], 
     profile = board_profile("modbus_rtu").model_copy(update={"capabilities": capabilities})
     with pytest.raises(ValueError, match=why):
         Options.of(profile)
+
+
+@pytest.mark.parametrize("framing", ["tcp", "rtu"])
+async def test_pymodbus_server_names_itself(framing: str, owner: RecordingOwner) -> None:
+    names = {"VendorName": "Example", "ProductCode": "IO16", "MajorMinorRevision": "V2.11"}
+    plain = [SimData(0, count=16, values=0, datatype=DataType.REGISTERS)]
+    bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
+    port = free_port()
+    server = ModbusTcpServer(
+        SimDevice(id=1, simdata=(bits, bits, plain, plain)),
+        framer=FramerType.RTU if framing == "rtu" else FramerType.SOCKET,
+        identity=ModbusDeviceIdentification(info_name=names),  # type: ignore[no-untyped-call] # theirs
+        address=("127.0.0.1", port),
+    )
+    await server.listen()
+    link = TcpLink("127.0.0.1", port)
+    try:
+        await link.open()
+        facts = await ModbusPaperSensor(
+            link, board_profile(f"modbus_{framing}", model_answer="IO16"), owner, SystemClock()
+        ).start()
+        assert (facts.model, facts.firmware) == ("Example IO16", "V2.11")
+        with pytest.raises(DeviceFault) as caught:
+            await ModbusPaperSensor(
+                link, board_profile(f"modbus_{framing}", model_answer="IO8"), owner, SystemClock()
+            ).start()
+        assert caught.value.fault is Fault.WRONG_DEVICE
+    finally:
+        await link.close()
+        await server.shutdown()  # type: ignore[no-untyped-call] # theirs

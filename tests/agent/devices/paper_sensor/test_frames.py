@@ -16,7 +16,9 @@ from agent.devices.paper_sensor.frames import (
     check_written,
     crc16,
     decode_bits,
+    decode_identity,
     encode_read,
+    encode_read_identity,
     encode_rtu,
     encode_tcp,
     encode_write_coils,
@@ -49,6 +51,33 @@ def test_the_checksum_of_the_specification() -> None:
 @given(st.binary(min_size=1, max_size=60))
 def test_the_checksum_is_pymodbus_own(data: bytes) -> None:
     assert crc16(data).to_bytes(2, "little") == FramerRTU.compute_CRC(data).to_bytes(2, "big")
+
+
+def test_an_identification_by_hand() -> None:
+    """Section 6.21 of the specification: function, kind, code, conformity, more, next, number, then the objects."""
+    assert encode_read_identity() == bytes.fromhex("2B0E0100")
+    answer = bytes.fromhex("2B0E0101000003") + b"\x00\x07Example" + b"\x01\x04IO16" + b"\x02\x05V2.11"
+    assert decode_identity(answer) == {0: "Example", 1: "IO16", 2: "V2.11"}
+    frame, decoder, found = encode_rtu(7, answer), RtuDecoder(7, Function.IDENTITY), None
+    for byte in b"\xff" + frame:
+        assert found is None
+        found = decoder.feed(bytes((byte,)))
+    assert found == answer
+    with pytest.raises(ModbusRefused):
+        decode_identity(b"\xab\x01")
+
+
+@given(st.binary(max_size=60))
+def test_any_identification_is_read_or_refused(rest: bytes) -> None:
+    for pdu in (rest, b"\x2b\x0e\x01" + rest):
+        try:
+            found = decode_identity(pdu)
+        except (ModbusError, ModbusRefused):
+            continue
+        assert sum(2 + len(text) for text in found.values()) <= len(pdu)
+        assert all(text.isprintable() for text in found.values())
+    whole = RtuDecoder(7, Function.IDENTITY).feed(b"\x07\x2b\x0e\x01" + rest)
+    assert whole is None or whole[0] & 0x7F == Function.IDENTITY
 
 
 def test_refusals_and_other_answers() -> None:
