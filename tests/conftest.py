@@ -20,6 +20,7 @@ import structlog
 from blockbuster import blockbuster_ctx
 
 from kit.clock import ManualClock
+from support.kernel_devices import NoKernelDeviceError
 from support.netns import NoNamespacesError
 from support.processes import assert_no_leftovers, descendants, has_children
 from support.small_disk import NoSmallDiskError
@@ -43,10 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Skip, with the reason in one line, what this machine has no rights for: mounting and network namespaces."""
+    """Skip, with the reason in one line, what this machine cannot do: mounts, namespaces, devices of the kernel."""
     try:
         yield
-    except (NoSmallDiskError, NoNamespacesError) as missing:
+    except (NoSmallDiskError, NoNamespacesError, NoKernelDeviceError) as missing:
         pytest.skip(f"{item.name}: {str(missing).splitlines()[0]}")
 
 

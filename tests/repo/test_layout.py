@@ -20,7 +20,7 @@ _BROAD_ALLOWED = {
     "kit/mqtt/network.py": "the same",
 }
 _MAY_SKIP = {
-    "tests/conftest.py": "a machine without the rights to mount or to make namespaces, with the reason in one line",
+    "tests/conftest.py": "what a machine cannot do: mounts, namespaces, devices of the kernel; the reason in one line",
     "tests/support/stores.py": "PostgreSQL half of a store test, only when the caller asked for it, and printed",
     "tests/kit/test_store_fixture.py": "the test of that",
     "tests/repo/test_layout.py": "this list",

@@ -1,6 +1,6 @@
 """The driver over HID reports: our own link on a pair of sockets that keeps packets apart, as hidraw's descriptor does.
 
-The kernel's hidraw itself is not here: this machine's kernel has none to offer.
+The kernel's own hidraw: tests/agent/links/test_kernel_devices.py, where the kernel has uhid.
 """
 
 from __future__ import annotations
