@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import socket
 import struct
 from collections import deque
 from pathlib import Path
@@ -23,6 +24,7 @@ _UI_EVENT_BIT, _UI_KEY_BIT, _UI_SYSNAME = 0x4004_5564, 0x4004_5565, 0x8040_552C
 _DESTROY, _OUTPUT, _CREATE2, _INPUT2 = 1, 6, 11, 12
 _EVENT_BYTES = 4 + 128 + 64 + 64 + 2 + 2 + 4 * 4 + 4_096
 _OUTPUT_BYTES = 4_096
+_IMPORTED_BYTES = 8 + 256 + 32 + 24
 _REPORTS = bytes.fromhex("0600FF0901A101150026FF007508954009018102954009019102C0")
 """Vendor's own: 64 bytes in, 64 bytes out, without numbers."""
 
@@ -41,6 +43,25 @@ def _opened(path: str) -> int:
 def _ids(usb_id: str) -> tuple[int, int]:
     vendor, _, product = usb_id.partition(":")
     return int(vendor, 16), int(product, 16)
+
+
+def attach_usb(host: str, port: int) -> None:
+    """Let the kernel's vhci_hcd import the USB device that is served there (USB/IP); blocking."""
+    ports = sorted(Path("/sys/devices/platform").glob("vhci_hcd.*"))
+    if not ports:
+        raise NoKernelDeviceError("/sys/devices/platform/vhci_hcd.0: the kernel's module vhci_hcd is needed")
+    with socket.create_connection((host, port), timeout=5.0) as link:
+        link.sendall(struct.pack(">HHI32s", 0x0111, 0x8003, 0, b"1-1"))
+        answer = b""
+        while len(answer) < _IMPORTED_BYTES:
+            answer += link.recv(_IMPORTED_BYTES - len(answer))
+        bus, number, speed = struct.unpack_from(">III", answer, 8 + 256 + 32)
+        link.settimeout(None)
+        rows = (ports[0] / "status").read_text(encoding="ascii").splitlines()[1:]
+        free = next(row.split() for row in rows if row.split()[0] == "hs" and row.split()[2] == "004")
+        (ports[0] / "attach").write_text(
+            f"{int(free[1])} {link.fileno()} {bus << 16 | number} {speed}", encoding="ascii"
+        )
 
 
 class UinputKeyboard:

@@ -1,28 +1,39 @@
-"""The hidraw and keyboard links on devices of the kernel's own: uhid and uinput; skipped, with the reason, without."""
+"""The links on devices of the kernel's own: uhid, uinput and vhci_hcd; skipped, with the reason, without."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from agent.devices.id_card_reader.driver import SdtIdCardReader
 from agent.devices.profiles import load
+from agent.devices.receipt_printer.driver import EscposReceiptPrinter
+from agent.devices.receipt_printer.types import PrintState, ReceiptJob, Text
 from agent.links.base import LinkLost, LinkTimeout, WrongPeer
+from agent.links.census import usb_devices
 from agent.links.evdev_keyboard import KeyboardLink
 from agent.links.hidraw import HidrawLink, HidSettings
 from agent.links.node import NodeAddress
+from agent.links.usb_bulk import UsbBulkLink, UsbSettings
+from agent.links.usb_nodes import UsbAddress
 from kit.clock import SystemClock
 from kit.supervise import spawn
 from simulators.devices.hid_reports import HuaxuReports, MiaxisReports
 from simulators.devices.id_card_reader import IdCardReaderCore, SimulatedCard
 from simulators.devices.keyboard_scanner import KeyboardScannerCore
+from simulators.devices.receipt_printer import LiveReceiptPrinter, ReceiptPrinterCore
 from simulators.devices.transports import Core
+from simulators.devices.usb_gadget import GadgetFacts
+from simulators.devices.usbip import UsbipServer
 from simulators.people import People
-from support.kernel_devices import UhidDevice, UinputKeyboard
+from support.kernel_devices import UhidDevice, UinputKeyboard, attach_usb
 from support.owner import RecordingOwner
+from support.receipt_rig import EPSON, USB_PRINTER
 from support.tree import ROOT
 from support.waiting import wait_for
 from wire.profile import DeviceProfile
@@ -33,6 +44,9 @@ READERS: dict[str, tuple[str, Callable[[Core], Core]]] = {
     "miaxis-hid_0007": ("10c4:0007", MiaxisReports),
 }
 PROFILES = {name: load(ROOT / f"firmware_profiles/devices/{name}.yaml", DeviceProfile) for name in READERS}
+
+USB_READER = load(ROOT / "firmware_profiles/devices/generic-sdt_usb.yaml", DeviceProfile)
+PRINTER = load(ROOT / "firmware_profiles/devices/generic-escpos80_usb.yaml", DeviceProfile)
 
 
 async def _line(link: KeyboardLink) -> bytes:
@@ -106,6 +120,81 @@ async def test_a_reader_behind_the_kernels_hidraw(model: str) -> None:
     finally:
         await link.close()
         device.unplug()
+
+
+@asynccontextmanager
+async def attached(core: Core, facts: GadgetFacts) -> AsyncIterator[UsbipServer]:
+    async with UsbipServer(core, facts) as server:
+        await asyncio.to_thread(attach_usb, server.host, server.port)
+        yield server
+
+
+async def test_the_usb_reader_behind_the_kernels_usb_and_libusb() -> None:
+    known, person, core = USB_READER, People(13).person(), IdCardReaderCore()
+    usb_id = known.match["usb"]
+    core.put(SimulatedCard(person))
+    async with attached(core, GadgetFacts(usb_id)) as server:
+        link = UsbBulkLink(UsbAddress.of(usb_id, None), usb_id, UsbSettings.of(known.link))
+        await _opened(link)
+        driver = SdtIdCardReader(link, known, RecordingOwner(), SystemClock())
+        await driver.start()
+        async with asyncio.TaskGroup() as group:
+            running = spawn(group, driver.run(), "driver")
+            document = await driver.read_document(timeout_s=5.0)
+            running.cancel()
+        assert document is not None
+        assert (document.name, len(document.photo)) == (person.name, 1_024)
+        with pytest.raises(LinkLost, match="busy"):
+            await UsbBulkLink(UsbAddress.of(usb_id, None), usb_id).open()
+        assert [one.usb_id for one in await asyncio.to_thread(usb_devices)] == [usb_id]
+        server.unplug()
+        with pytest.raises(LinkLost):
+            await link.read(timeout_s=5.0)
+        await link.close()
+
+
+async def test_a_receipt_printer_on_the_kernels_usb() -> None:
+    live = LiveReceiptPrinter(ReceiptPrinterCore(replace(EPSON, columns=48, charset="gb2312", knows_process_id=False)))
+    async with attached(live, USB_PRINTER):
+        link = UsbBulkLink(UsbAddress.of(USB_PRINTER.usb_id, None), USB_PRINTER.usb_id, UsbSettings(interface_class=7))
+        await _opened(link)
+        printer = EscposReceiptPrinter(link, PRINTER, RecordingOwner(), SystemClock())
+        await printer.start()
+        async with asyncio.TaskGroup() as group:
+            running = spawn(group, printer.run(), "printer")
+            outcome = await printer.print_receipt(ReceiptJob("j", (Text("门诊收费票据"),)))
+            running.cancel()
+        await link.close()
+    live.close()
+    assert (outcome.state, len(live.core.receipts)) == (PrintState.PRINTED, 1)
+
+
+async def test_two_usb_devices_of_the_kernel_are_told_apart_by_their_sockets() -> None:
+    usb_id = USB_READER.match["usb"]
+    async with attached(IdCardReaderCore(), GadgetFacts(usb_id)), attached(IdCardReaderCore(), GadgetFacts(usb_id)):
+        await wait_for(lambda: asyncio.to_thread(lambda: len(usb_devices()) == 2))
+        with pytest.raises(LinkLost, match="2 devices match"):
+            await UsbBulkLink(UsbAddress.of(usb_id, None), usb_id).open()
+        places = [one.place for one in await asyncio.to_thread(usb_devices)]
+        for place in places:
+            link = UsbBulkLink(UsbAddress.of(usb_id, place), usb_id)
+            await _opened(link)
+            await link.close()
+        with pytest.raises(WrongPeer, match=f"{usb_id} is there, not 1a86:7523"):
+            await UsbBulkLink(UsbAddress.of("1a86:7523", places[0]), "1a86:7523").open()
+
+
+async def _opened(link: UsbBulkLink) -> None:
+    """As soon as the kernel has made it."""
+
+    async def is_open() -> bool:
+        try:
+            await link.open()
+        except LinkLost:
+            return False
+        return True
+
+    await wait_for(is_open, what="the device")
 
 
 @pytest.mark.may_block("the kernel's devices are made in the loop")
