@@ -32,6 +32,8 @@ _TRANSFER_MAX = 1_048_576
 _FULL_SPEED = 2
 _STALLED, _GONE_BACK = -32, -104
 _CONFIGURATION = 1
+_PRINTER, _PRINTER_BELOW = 7, (1, 2)
+"""USB's printer class: subclass printers, protocol with a way back."""
 _DEVICE_KIND, _CONFIGURATION_KIND = 1, 2
 
 
@@ -315,8 +317,9 @@ def _descriptor(facts: GadgetFacts, kind: int) -> bytes | None:
     if kind == _DEVICE_KIND:
         return struct.pack("<BBHBBBBHHHBBBB", 18, 1, 0x0200, 0, 0, 0, 64, vendor, product, 0x0100, 0, 0, 0, 1)
     if kind == _CONFIGURATION_KIND:
+        below = _PRINTER_BELOW if facts.interface_class == _PRINTER else (0, 0)
         ends = [struct.pack("<BBBBHB", 7, 5, one, 2, PACKET_BYTES, 0) for one in (facts.pipe_in, facts.pipe_out)]
-        interface = struct.pack("<9B", 9, 4, 0, 0, len(ends), facts.interface_class, 0, 0, 0)
+        interface = struct.pack("<9B", 9, 4, 0, 0, len(ends), facts.interface_class, *below, 0)
         body = interface + b"".join(ends)
         return struct.pack("<BBHBBBBB", 9, 2, 9 + len(body), 1, _CONFIGURATION, 0, 0x80, 50) + body
     return None

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +148,7 @@ async def test_the_usb_reader_behind_the_kernels_usb_and_libusb() -> None:
         with pytest.raises(LinkLost, match="busy"):
             await UsbBulkLink(UsbAddress.of(usb_id, None), usb_id).open()
         assert [one.usb_id for one in await asyncio.to_thread(usb_devices)] == [usb_id]
+        assert await asyncio.to_thread(_rights) in {None, ("kiosk-agent", 0o660)}
         server.unplug()
         with pytest.raises(LinkLost):
             await link.read(timeout_s=5.0)
@@ -156,6 +158,11 @@ async def test_the_usb_reader_behind_the_kernels_usb_and_libusb() -> None:
 async def test_a_receipt_printer_on_the_kernels_usb() -> None:
     live = LiveReceiptPrinter(ReceiptPrinterCore(replace(EPSON, columns=48, charset="gb2312", knows_process_id=False)))
     async with attached(live, USB_PRINTER):
+        (found,) = await wait_for(lambda: asyncio.to_thread(usb_devices), what="the printer")
+        drivers = Path(f"/sys/bus/usb/devices/{found.place}:1.0")
+        has_usblp = Path("/sys/bus/usb/drivers/usblp").exists()
+        if has_usblp:
+            await wait_for(lambda: asyncio.to_thread((drivers / "driver").exists), what="the kernel's usblp")
         link = UsbBulkLink(UsbAddress.of(USB_PRINTER.usb_id, None), USB_PRINTER.usb_id, UsbSettings(interface_class=7))
         await _opened(link)
         printer = EscposReceiptPrinter(link, PRINTER, RecordingOwner(), SystemClock())
@@ -164,7 +171,13 @@ async def test_a_receipt_printer_on_the_kernels_usb() -> None:
             running = spawn(group, printer.run(), "printer")
             outcome = await printer.print_receipt(ReceiptJob("j", (Text("门诊收费票据"),)))
             running.cancel()
+        held = await asyncio.to_thread((drivers / "driver").resolve)
+        assert not has_usblp or held.name == "usbfs"
         await link.close()
+        if has_usblp:
+            await wait_for(lambda: asyncio.to_thread((drivers / "driver").exists), what="usblp, put back")
+            held = await asyncio.to_thread((drivers / "driver").resolve)
+            assert held.name == "usblp"
     live.close()
     assert (outcome.state, len(live.core.receipts)) == (PrintState.PRINTED, 1)
 
@@ -182,6 +195,17 @@ async def test_two_usb_devices_of_the_kernel_are_told_apart_by_their_sockets() -
             await link.close()
         with pytest.raises(WrongPeer, match=f"{usb_id} is there, not 1a86:7523"):
             await UsbBulkLink(UsbAddress.of("1a86:7523", places[0]), "1a86:7523").open()
+
+
+def _rights() -> tuple[str, int] | None:
+    """Whose the device's node is, where our rules are installed and udev runs."""
+    if not Path("/etc/udev/rules.d/70-kiosk-devices.rules").exists() or not Path("/run/udev/control").exists():
+        return None
+    (place,) = (one.place for one in usb_devices())
+    folder = Path("/sys/bus/usb/devices") / place
+    bus, number = (int((folder / name).read_text(encoding="ascii")) for name in ("busnum", "devnum"))
+    node = Path(f"/dev/bus/usb/{bus:03d}/{number:03d}")
+    return node.group(), node.stat().st_mode & 0o777
 
 
 async def _opened(link: UsbBulkLink) -> None:
