@@ -11,7 +11,7 @@ import sqlalchemy.exc
 
 from kit.logs import get_logger
 from kit.store import Lease, LeaseLost, Leases, StoreBusy
-from kit.supervise import Service, Supervised, spawn
+from kit.supervise import Service, Supervised, TaskGroup, spawn
 
 DUTIES_LEASE: Final = "duties"
 LEASE_S: Final = 15.0
@@ -53,7 +53,7 @@ class Leadership:
         self.lease = lease
         self._show(1.0)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 tasks = [spawn(group, Supervised(item.name, item.run).run(), item.name) for item in self._services]
                 await self._keep(lease)
                 for task in tasks:

@@ -11,7 +11,9 @@ import os
 import random
 import signal
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from kit.logs import get_logger
@@ -19,6 +21,7 @@ from kit.logs import get_logger
 T = TypeVar("T")
 log = get_logger(__name__)
 
+_FORGETS = sys.version_info < (3, 12)
 _MICROSECONDS = 1_000_000
 _WATCHDOG_SHARE = 3
 STEADY_S = 60.0
@@ -54,6 +57,28 @@ class Backoff:
     def reset(self) -> None:
         """Start over after a success."""
         self._tries = 0
+
+
+class TaskGroup(asyncio.TaskGroup):
+    """asyncio's own, without what Python 3.11 forgets: to take back the cancellation it asked its own task for.
+
+    It asks when a child fails while the group waits for its children. A task that goes on after that counts as being
+    cancelled for ever, and 3.11.2, Debian 12's, takes its next timeout for a cancellation: it ends without a word.
+    """
+
+    _parent_cancel_requested: bool
+    _parent_task: asyncio.Task[Any]
+
+    async def __aexit__(
+        self, et: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """See `asyncio.TaskGroup`."""
+        was_asked = self._parent_cancel_requested
+        try:
+            await super().__aexit__(et, exc, tb)
+        finally:
+            if _FORGETS and self._parent_cancel_requested and not was_asked:
+                self._parent_task.uncancel()
 
 
 def spawn(group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
@@ -187,7 +212,7 @@ async def serve(
     stopping = stop if stop is not None else asyncio.Event()
     restore = _on_signals(stopping)
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             tasks = [spawn(group, service.run(), service.name) for service in services]
             over = spawn(group, _when_all_ended(tuple(tasks), stopping), "serve-end")
             if notifier is not None:

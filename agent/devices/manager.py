@@ -22,7 +22,7 @@ from agent.links.base import LinkError, LinkLost, WrongPeer
 from kit.clock import Clock
 from kit.logs import get_logger
 from kit.machine import can_step, step
-from kit.supervise import Backoff, Supervised, spawn
+from kit.supervise import Backoff, Supervised, TaskGroup, spawn
 from wire.envelope import Scalar
 from wire.faults import Fault
 from wire.profile import Capability
@@ -137,7 +137,7 @@ class DeviceManager:
 
     async def run(self) -> None:
         """Run all devices until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             _ = spawn(group, Supervised("device-news", self._tell).run(), "device-news")
             for name, device in self._devices.items():
                 _ = spawn(group, Supervised(f"device-{name}", device.run).run(), f"device-{name}")
@@ -292,7 +292,7 @@ class _Device:
             raise NotUsable(Fault.DEVICE_BUSY)
         self._step(DeviceEvent.JOB)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 job = spawn(group, _outcome(work(driver)), f"use {self._device.component}")
                 ending = spawn(group, over.wait(), f"end {self._device.component}")
                 await asyncio.wait((job, ending), return_when=asyncio.FIRST_COMPLETED)

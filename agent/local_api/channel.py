@@ -17,6 +17,7 @@ from agent.local_api.auth import LocalToken
 from agent.local_api.dialogue import Command, Dialogue
 from agent.local_api.feed import Feed
 from kit.logs import get_logger
+from kit.supervise import TaskGroup
 from kit.web import open_websocket
 from wire.device_api import DeviceMessage
 
@@ -74,7 +75,7 @@ class DeviceChannel:
         dialogue = Dialogue(self._commands, send)
         self._feed.join(send)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 sender = group.create_task(_send(socket, outbox), name="page-send")
                 cutter = group.create_task(_cut_when(too_slow, socket), name="page-cut")
                 await dialogue.run(_receive(socket, dialogue))

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from agent.errors import DeviceFault
 from agent.local_api.payload import Payload
 from kit.logs import get_logger
+from kit.supervise import TaskGroup
 from wire.device_api import AcknowledgeStatus, CompletionCode, DeviceMessage, MessageHeader, MessageType
 from wire.faults import FACTS, Fault, Retry
 
@@ -136,7 +137,7 @@ class Dialogue:
 
     async def run(self, until: Awaitable[None]) -> None:
         """Do what is asked for until `until` returns; what is not complete by then is cancelled."""
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             self._group = group
             await until
             self._group = None

@@ -20,6 +20,7 @@ from agent.printing.model import Draft, Job, PrintEnd
 from kit.blocking import Abandoned, CallTimeout, DeviceThread
 from kit.clock import Clock
 from kit.logs import get_logger
+from kit.supervise import TaskGroup
 from wire.faults import Fault
 
 T = TypeVar("T")
@@ -99,7 +100,7 @@ class PrintSpool:
             if self._journal.quarantined is not None:
                 log.error("journal.damaged", kept_as=self._journal.quarantined.name)
                 await self._parts.on_damage(self._journal.quarantined)
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(self._wipe(), name="print-wipe")
                 for component in self._printers:
                     group.create_task(self._work(component), name=f"print-{component}")

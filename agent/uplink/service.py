@@ -13,7 +13,7 @@ from agent.uplink.session import Inbound, Parts, Session, mqtt_settings
 from kit.blocking import DeviceThread
 from kit.logs import get_logger
 from kit.mqtt import ClosedEarly, ConnectRefused
-from kit.supervise import spawn
+from kit.supervise import TaskGroup, spawn
 from wire.device_api import EnrolmentView, LinkState, UplinkView
 from wire.enrolment import BrokerAddress
 from wire.presence import PresenceReason
@@ -103,7 +103,7 @@ class Uplink:
             inbound=self._inbound,
         )
         self._session = session
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             helpers = [
                 spawn(group, self._parts.pump.run(), "pump"),
                 spawn(group, self._renew(session), "renewal"),

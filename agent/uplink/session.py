@@ -28,7 +28,7 @@ from kit.blocking import Abandoned, CallTimeout, DeviceThread
 from kit.clock import Clock, ServerTime
 from kit.logs import get_logger
 from kit.mqtt import Message, MqttClient, MqttError, MqttSettings, Will
-from kit.supervise import Backoff, spawn
+from kit.supervise import Backoff, TaskGroup, spawn
 from wire.enrolment import BrokerAddress
 from wire.envelope import WireError, decode, encode
 from wire.faults import Fault
@@ -146,7 +146,7 @@ class Session:
     async def run(self) -> None:
         """Connect and stay until `leave`; when cancelled, say goodbye first."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 tasks = [
                     spawn(group, self.client.run(), "mqtt"),
                     spawn(group, self._listen(), "uplink-listen"),

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fleet_server.live.hub import Hub, SlowConsumer, Subscriber
 from kit.logs import get_logger
 from kit.metrics import Kind, MetricSpec
+from kit.supervise import TaskGroup
 from kit.web import Principal, open_websocket
 
 PATH: Final = "/api/v1/live"
@@ -77,7 +78,7 @@ class LiveChannel:
         subscriber = Subscriber()
         self._viewers.inc()
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 sender = group.create_task(self._send(socket, subscriber), name="live-send")
                 pinger = group.create_task(self._ping(socket, subscriber, request), name="live-ping")
                 await self._receive(socket, subscriber)

@@ -21,6 +21,7 @@ from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from kit.mqtt import Message, MqttClient, MqttError, MqttSettings, Will
 from kit.store import Database, StoreBusy
+from kit.supervise import TaskGroup
 from wire.envelope import WireError, WireFault, decode, encode
 from wire.faults import Fault
 from wire.presence import Birth, Live, Presence, ServerState
@@ -94,7 +95,7 @@ class PresenceDuty:
         self._lost_s = now_s  # nothing is seen before the first connection
         self._client = self._new_client()
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for name, work in (
                     ("mqtt", self._client.run()),
                     ("listen", self._listen()),

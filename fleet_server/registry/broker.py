@@ -26,7 +26,7 @@ from fleet_server.registry.pki import CertificateAuthority, Revocation, read_rev
 from kit.clock import Clock
 from kit.logs import get_logger
 from kit.mqtt import MqttClient, MqttSettings
-from kit.supervise import spawn
+from kit.supervise import TaskGroup, spawn
 
 CANARY: Final = "fleet-canary"
 MINTED_LIFE: Final = timedelta(minutes=5)
@@ -168,7 +168,7 @@ class BrokerControl:
             clock=self._clock,
             on_connected=note,
         )
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             running = spawn(group, client.run(), f"kick-{kid}")
             try:
                 async with asyncio.timeout(KICK_TIMEOUT_S):

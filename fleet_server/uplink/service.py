@@ -29,7 +29,7 @@ from kit.logs import get_logger
 from kit.metrics import Metrics
 from kit.mqtt import Message, MqttError
 from kit.store import StoreBusy
-from kit.supervise import Backoff
+from kit.supervise import Backoff, TaskGroup
 from wire.envelope import WireError, WireFault, encode
 from wire.faults import Fault
 from wire.topics import Channel, UnknownTopic, parse, topic
@@ -147,7 +147,7 @@ class UplinkService:
         self._work.clear()
         self._idle.set()
         await self._insist(self._parts.store.load)
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for name, work in (
                 ("read", self._read()),
                 ("commit", self._commit()),

@@ -10,6 +10,7 @@ from weakref import WeakSet
 import structlog
 from aiohttp import WSCloseCode, web
 
+from kit.supervise import TaskGroup
 from kit.web.limits import Limits
 from kit.web.problem import Problem
 from kit.web.protocol import Connections, GuardedHandler
@@ -152,7 +153,7 @@ async def open_websocket(request: web.Request, *, protocols: Sequence[str] = ())
 
 async def _close_websockets(app: web.Application) -> None:
     sockets = app[_WEBSOCKETS]
-    async with asyncio.TaskGroup() as group:
+    async with TaskGroup() as group:
         for number, socket in enumerate(list(sockets)):
             group.create_task(_close(socket), name=f"websocket-close-{number}")
 

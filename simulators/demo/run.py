@@ -19,6 +19,7 @@ import aiohttp
 from rich.console import Console
 
 from kit.clock import Clock
+from kit.supervise import TaskGroup
 from simulators.demo.facts import BrokerFacts, DemoFacts, KioskFacts, StaffFacts, write_private
 from simulators.demo.fleet_client import FleetClient, FleetRefused
 from simulators.demo.full_kiosks import HOST, FullKiosk, Lab, full_kiosks
@@ -74,7 +75,7 @@ class Demo:
                 self._plan.facts_file.unlink(missing_ok=True)
 
     async def _until_stopped(self, stopping: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             up = group.create_task(self._bring_up(), name="bring-up")
             ended = group.create_task(stopping.wait(), name="stop-asked")
             await asyncio.wait((up, ended), return_when=asyncio.FIRST_COMPLETED)

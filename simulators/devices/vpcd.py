@@ -12,7 +12,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Self
 
-from kit.supervise import spawn
+from kit.supervise import TaskGroup, spawn
 from simulators.devices.smart_card import CardFault, SmartCard
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
@@ -35,7 +35,7 @@ class VpcdSlot:
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self._group = asyncio.TaskGroup()
+        self._group = TaskGroup()
         self._writer: asyncio.StreamWriter | None = None
         self._serving: asyncio.Task[None] | None = None
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kit.clock import Clock
+from kit.supervise import TaskGroup
 from simulators.fleet.behaviour import CALM, Behaviour
 from simulators.fleet.identities import Identity
 from simulators.fleet.kiosk import LightKiosk, World
@@ -72,7 +73,7 @@ class Crowd:
     async def run(self) -> None:
         """Start all kiosks, spread over a moment, and keep them alive."""
         pause_s = START_SPREAD_S / max(1, len(self._kiosks))
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for kiosk in self._kiosks.values():
                 group.create_task(kiosk.run(), name=f"light-{kiosk.kid}")
                 await asyncio.sleep(pause_s)

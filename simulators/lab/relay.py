@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
-from kit.supervise import spawn
+from kit.supervise import TaskGroup, spawn
 from simulators.devices.transports import LinkFaults, Piece, Tap
 
 _CHUNK_BYTES = 64 * 1_024
@@ -23,7 +23,7 @@ class Relay:
         self.tap: Tap | None = None
         self._inner_port = inner_port
         self._server: asyncio.Server | None = None
-        self._group = asyncio.TaskGroup()
+        self._group = TaskGroup()
         self._busy: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -72,7 +72,7 @@ class Relay:
             return
         self._writers.add(inner_writer)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(self._inwards(reader, inner_writer), name="relay-in")
                 group.create_task(self._outwards(inner_reader, writer), name="relay-out")
         finally:

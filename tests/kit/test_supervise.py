@@ -10,9 +10,71 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from kit.supervise import Backoff, Supervised, serve, spawn
+from kit.supervise import Backoff, Supervised, TaskGroup, serve, spawn
 from support.fake_loop import run
 from support.waiting import wait_for
+
+
+async def _fails(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.01])
+async def test_timeouts_work_after_a_group_that_failed(delay_s: float) -> None:
+    """With asyncio's own group Debian 12's Python ends the task at the first timeout, without a word."""
+    task = asyncio.current_task()
+    assert task is not None
+    for _ in range(3):
+        with pytest.RaisesGroup(OSError):
+            async with TaskGroup() as group:
+                _ = spawn(group, asyncio.sleep(9), "other")
+                _ = spawn(group, _fails(OSError("lost")), "fails")
+                await asyncio.sleep(delay_s)
+        assert task.cancelling() == 0
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await asyncio.sleep(9)
+
+
+async def test_a_group_whose_children_fail_while_it_waits_for_them() -> None:
+    async def late() -> None:
+        await asyncio.sleep(0.001)
+        raise OSError
+
+    task = asyncio.current_task()
+    assert task is not None
+    with pytest.RaisesGroup(OSError):
+        async with TaskGroup() as group:
+            _ = spawn(group, asyncio.sleep(9), "other")
+            _ = spawn(group, late(), "late")
+    assert task.cancelling() == 0
+
+
+async def test_a_cancellation_from_outside_is_not_taken_back() -> None:
+    began, counts = asyncio.Event(), []
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(9)
+        finally:
+            raise OSError
+
+    async def work() -> None:
+        try:
+            async with TaskGroup() as inner:
+                _ = spawn(inner, stubborn(), "stubborn")
+                began.set()
+        except* OSError:
+            task = asyncio.current_task()
+            counts.append(None if task is None else task.cancelling())
+            await asyncio.sleep(0)
+
+    async with TaskGroup() as group:
+        running = spawn(group, work(), "work")
+        await began.wait()
+        await asyncio.sleep(0)
+        running.cancel()
+    assert counts == [1], "the request is somebody else's"
 
 
 @given(st.integers(), st.floats(0.01, 10), st.floats(10, 600))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from agent.devices.receipt_printer import frames, frames_custom
@@ -27,7 +27,7 @@ from agent.links.base import ByteLink, LinkError, LinkTimeout
 from kit.blocking import CallTimeout, DeviceThread
 from kit.clock import Clock
 from kit.logs import get_logger
-from kit.supervise import spawn
+from kit.supervise import TaskGroup, spawn
 from wire.consumables import CONSUMABLE_USED
 from wire.faults import Fault
 from wire.profile import DeviceProfile
@@ -83,7 +83,7 @@ class EscposReceiptPrinter:
         """See `Driver`."""
         self._talk.reset()
         self._must_clear = True
-        await self._ask_round()
+        await self._meet()
         if self._options.clear is Clear.DLE_DC4 or self._blocking() is None:
             await self._clear()
         facts = await self._identity()
@@ -98,7 +98,7 @@ class EscposReceiptPrinter:
         """See `Driver`."""
         tasks: list[asyncio.Task[None]] = []
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for work, name in ((self._talk.listen(), "listen"), (self._watch(), "watch")):
                     tasks.append(spawn(group, work, f"receipt_printer.{name}"))
         except* (LinkError, DeviceFault) as failed:
@@ -209,6 +209,16 @@ class EscposReceiptPrinter:
         finally:
             self._talk.withdraw(frames.PAPER_SENSOR)
 
+    async def _meet(self) -> None:
+        """Ask for the first time; who answers like another family is told from who is silent."""
+        try:
+            await self._ask_round()
+        except DeviceFault as fault:
+            if not self._is_custom or fault.fault is not Fault.NOT_RESPONDING:
+                raise
+            await self._talk.ask(frames.DLE_EOT[1])
+            raise DeviceFault(Fault.WRONG_DEVICE, "a printer of another family answers") from fault
+
     async def _identity(self) -> DeviceFacts:
         if not self._options.identity or self._blocking():
             return DeviceFacts()  # a printer that is offline does not answer what waits behind its data
@@ -267,7 +277,7 @@ class EscposReceiptPrinter:
 
     async def _send(self, parts: Iterable[bytes]) -> None:
         pace = Pace(self._baud, self._options.chunk_bytes)
-        for chunk in _chunks(parts, self._options.chunk_bytes):
+        for chunk in page.chunks(parts, self._options.chunk_bytes):
             await pace.wait()
             if not self._talk.may_send:
                 await self._wait_for_xon()
@@ -473,18 +483,6 @@ async def _aside(work: Callable[..., T], *arguments: object) -> T:
         raise DeviceFault(Fault.DEVICE_ERROR, "reading fonts took too long") from late
     finally:
         thread.close(timeout_s=0)
-
-
-def _chunks(parts: Iterable[bytes], size_bytes: int) -> Iterator[bytes]:
-    """Whole parts together, about `size_bytes` each; a longer part stays whole."""
-    chunk = bytearray()
-    for part in parts:
-        if chunk and len(chunk) + len(part) > size_bytes:
-            yield bytes(chunk)
-            chunk.clear()
-        chunk += part
-    if chunk:
-        yield bytes(chunk)
 
 
 def _not_sent(fault: Fault, detail: str) -> PrintOutcome:

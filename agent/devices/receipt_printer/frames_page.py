@@ -6,6 +6,7 @@ from outside, and pictures are kept free of bytes a printer would execute as one
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 INITIALIZE = b"\x1b@"
@@ -91,3 +92,15 @@ def without_real_time(picture: bytes) -> bytes:
     for command, harmless in _REAL_TIME.items():
         picture = picture.replace(command, harmless)
     return picture
+
+
+def chunks(parts: Iterable[bytes], size_bytes: int) -> Iterator[bytes]:
+    """Whole parts together, about `size_bytes` each; a longer part stays whole."""
+    chunk = bytearray()
+    for part in parts:
+        if chunk and len(chunk) + len(part) > size_bytes:
+            yield bytes(chunk)
+            chunk.clear()
+        chunk += part
+    if chunk:
+        yield bytes(chunk)

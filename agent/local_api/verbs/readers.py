@@ -20,7 +20,7 @@ from agent.errors import DeviceFault
 from agent.local_api.dialogue import Progress, Refusal, Verb
 from agent.local_api.payload import Payload, Request
 from agent.local_api.verbs.bench import Bench, DeviceRequest
-from kit.supervise import spawn
+from kit.supervise import TaskGroup, spawn
 from wire.device_api import CompletionCode
 from wire.envelope import ComponentName
 from wire.profile import Capability
@@ -208,7 +208,7 @@ class Readers:
         if not armed:
             raise Refusal("noSuchComponent", "this kiosk has no reader for it")
         winner: asyncio.Future[Medium] = asyncio.get_running_loop().create_future()
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             tasks = [spawn(group, _compete(one, winner, progress), f"arm {one.component}") for one in armed]
             over = spawn(group, _all_over(tasks), "arm-over")
             try:

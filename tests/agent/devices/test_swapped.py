@@ -23,7 +23,7 @@ from simulators.devices.transports import Core, PtyServer, TcpServer
 from simulators.devices.ups import UpsCore
 from simulators.lab.device import Swap
 from simulators.lab.devices.id_card_reader import IdCardReader
-from support.receipt_rig import EPSON
+from support.receipt_rig import CUSTOM, EPSON
 from support.tree import ROOT
 from support.waiting import wait_for
 from wire.envelope import Scalar
@@ -100,6 +100,12 @@ CASES = {
         lambda: IoBoardCore(framing="tcp", identity=("Example", "IO16")),
         lambda: IoBoardCore(framing="tcp"),
         "Example IO16",
+    ),
+    "receipt_printer of another family": Case(
+        "custom-kpm150h",
+        {"answer_s": 0.1, "poll_s": 0.1},
+        lambda: LiveReceiptPrinter(ReceiptPrinterCore(CUSTOM)),
+        lambda: _printer("TM-T88VI"),
     ),
     "receipt_printer": Case(
         "epson-tm-t88vi", {"poll_s": 0.1}, lambda: _printer("TM-T88VI"), lambda: _printer("TM-U220"), "TM-T88VI"
