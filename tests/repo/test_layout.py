@@ -116,7 +116,7 @@ def test_no_test_is_switched_off() -> None:
 
 
 def test_groups_of_tasks_are_those_of_kit() -> None:
-    """The group of asyncio leaves a task that goes on after a failed group without working timeouts, on Debian 12's Python."""
+    """That of asyncio leaves a task without working timeouts after a failure, on Debian 12's Python."""
     found = [
         str(path)
         for path, _ in python_files(*PACKAGES)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.links.base import LinkTimeout
+from agent.links.census import card_reader_names
 from agent.links.pcsc import CardMute, CardPresence, CardRemoved, PcscLink, ReaderGone, ReaderView, ServiceDown
 from simulators.devices.smart_card import SOCIAL_ATR, CardFault, debit_card, social_card
 from simulators.devices.vpcd import VpcdSlot
@@ -162,3 +163,12 @@ def test_more_numbers_that_mean_removal_come_from_the_profile() -> None:
     link = PcscLink.of(LinkProfile(kind=LinkKind.PCSC, options=options), None)
     assert link.name == "ACS"
     assert link._removed == {0x8010FFFF}
+
+
+async def test_a_scan_lists_what_the_service_lists(service: CardService) -> None:
+    names = await asyncio.to_thread(card_reader_names)
+    assert names == ["Virtual PCD A 00 00", "Virtual PCD A 00 01"]  # vpcd has two slots
+    service.child.close()
+    assert await asyncio.to_thread(card_reader_names) is None
+    await service.start(())
+    assert await asyncio.to_thread(card_reader_names) == []
