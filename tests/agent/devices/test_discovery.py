@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.__main__ import main
 from agent.devices.discovery import Component, Discovery, Fit
 from agent.devices.ports_file import PortsFileError, write_ports
 from agent.devices.scan import Machine, look, scan
@@ -304,3 +305,30 @@ def test_this_machine_can_be_looked_at(tmp_path: Path, monkeypatch: pytest.Monke
     census = take_census(card_readers=card_reader_names())
     assert all(device.usb_id.count(":") == 1 for device in census.usb)
     assert census.card_readers is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "words"),
+    [
+        ("", 0, "没有选择自助机型号"),
+        ('[devices]\nkiosk_profile = "wall_compact"\n', 1, "epson-tm-t88vi"),
+        ('[devices]\nkiosk_profile = "none"\n', 2, "设备配置文件错误"),
+    ],
+)
+def test_the_command(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: str,
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(tmp_path / "none"))
+    monkeypatch.setenv("KIOSK_DEVICES__PORTS", '{receipt_printer = "127.0.0.1:9"}' if code == 1 else "{}")
+    file = tmp_path / "agent.toml"
+    file.write_text(settings, encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(file), "devices", "scan"])
+    assert ended.value.code == code
+    said = capsys.readouterr()
+    assert words in said.out + said.err
