@@ -78,7 +78,7 @@ class SimulatedNodes:
     """A `NodePort`: what would be opened is an end of a simulator's pipe. The kernel's own part is not in it."""
 
     def __init__(self, usb_id: str, host_end: Callable[[], int]) -> None:
-        self._usb_id = usb_id
+        self.ids = usb_id
         self._host_end = host_end
         self.opened: list[str] = []
 
@@ -87,4 +87,4 @@ class SimulatedNodes:
         return self._host_end()
 
     def usb_id(self, fd: int) -> str:
-        return self._usb_id
+        return self.ids

@@ -11,19 +11,24 @@ from pathlib import Path
 import pytest
 
 from agent.devices.machine import DeviceState
-from agent.devices.manager import DeviceManager, Seen, fitted
+from agent.devices.manager import DeviceManager, Fitted, Seen, fitted
 from agent.devices.profiles import Place, load
+from agent.devices.registry import driver_of
+from agent.links.hidraw import HidrawLink, HidSettings
+from agent.links.node import NodeAddress
 from kit.clock import SystemClock
 from kit.supervise import spawn
+from simulators.devices.hid_reports import HuaxuReports
 from simulators.devices.id_card_reader import IdCardReaderCore
 from simulators.devices.io_board import IoBoardCore
 from simulators.devices.qr_scanner import QrScannerCore, Speech
 from simulators.devices.receipt_printer import LiveReceiptPrinter, ReceiptPrinterCore
-from simulators.devices.transports import Core, PtyServer, TcpServer
+from simulators.devices.transports import Core, PacketServer, PtyServer, TcpServer
 from simulators.devices.ups import UpsCore
 from simulators.lab.device import Swap
 from simulators.lab.devices.id_card_reader import IdCardReader
 from support.receipt_rig import CUSTOM, EPSON
+from support.sysfs import SimulatedNodes, Sysfs
 from support.tree import ROOT
 from support.waiting import wait_for
 from wire.envelope import Scalar
@@ -178,3 +183,29 @@ async def test_the_labs_own_swap_is_noticed(tmp_path: Path) -> None:
         await wait_for(lambda: sink.seen is not None and sink.seen.fault is Fault.WRONG_DEVICE, what="the wrong one")
         await device.swap(Swap(model="generic-sdt-serial"))
         await sink.until(DeviceState.READY, None)
+
+
+async def test_another_hid_device_in_the_same_socket(tmp_path: Path) -> None:
+    sysfs = Sysfs(tmp_path)
+    sysfs.plug("1-2", "2b8b:2721", classes="03")
+    sysfs.node("1-2", "hidraw", "hidraw0")
+    known = await asyncio.to_thread(load, ROOT / "firmware_profiles/devices/huaxu-hid_2721.yaml", DeviceProfile)
+    core, sink = IdCardReaderCore(), Sink()
+    async with PacketServer(HuaxuReports(core)) as server, asyncio.TaskGroup() as group:
+        nodes = SimulatedNodes("2b8b:2721", server.host_end)
+        where = NodeAddress.of("2b8b:2721", "1-2", sys=tmp_path)
+        device = Fitted(
+            "it", known.capability, lambda: HidrawLink(where, HidSettings.of(known.link), nodes), driver_of(known)
+        )
+        running = spawn(group, DeviceManager([device], sink, SystemClock(), cap_s=0.05).run(), "manager")
+        await sink.until(DeviceState.READY, None)
+        asked = core.request_count
+        nodes.ids = "10c4:0007"
+        server.unplug()
+        await server.plug()
+        seen = await sink.until(DeviceState.FAULTED, Fault.WRONG_DEVICE)
+        assert seen.detail == "usb 1-2 2b8b:2721: 10c4:0007 is there, not 2b8b:2721"
+        assert core.request_count <= asked + 1
+        nodes.ids = "2b8b:2721"
+        await sink.until(DeviceState.READY, None)
+        running.cancel()
