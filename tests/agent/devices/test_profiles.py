@@ -36,6 +36,42 @@ def test_what_is_no_profile(tmp_path: Path, text: str, why: str) -> None:
     assert str(raised.value).startswith((str(file), "A B"))
 
 
+@pytest.mark.parametrize(
+    ("link", "usb", "why"),
+    [
+        ("{kind: hid}", "2b8b:272", "'2b8b:272' is no vvvv:pppp"),
+        ("{kind: hid, options: {report_bytes: 0}}", "2b8b:2721", "options.report_bytes: not understood"),
+        ("{kind: usb, options: {pipe_out: 0x81}}", "0400:c35a", "options.pipe_out: not understood"),
+        ("{kind: usb, options: {endpoint: 1}}", "0400:c35a", "options.endpoint: not understood"),
+    ],
+)
+def test_links_that_cannot_be_made(tmp_path: Path, link: str, usb: str, why: str) -> None:
+    file = tmp_path / "a-b.yaml"
+    text = GOOD.replace("{kind: serial}", link) + f'match: {{usb: "{usb}"}}\n'
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ProfileError, match=why):
+        check(file)
+
+
+@pytest.mark.parametrize(
+    ("port", "why"),
+    [("1-1.4", ""), ("/dev/hidraw2", ""), ("", ""), ("usb1", "no place of a USB socket"), ("1-1:1.0", "no place")],
+)
+def test_ports_of_usb_devices(tmp_path: Path, port: str, why: str) -> None:
+    for folder in ("devices", "kiosks"):
+        (tmp_path / folder).mkdir()
+    text = GOOD.replace("{kind: serial}", "{kind: hid}").replace("sdt", "sdt_hid") + 'match: {usb: "2b8b:2721"}\n'
+    (tmp_path / "devices/a-b.yaml").write_text(text, encoding="utf-8")
+    kiosk = tmp_path / "kiosks/k.yaml"
+    place = f', port: "{port}"' if port else ""
+    kiosk.write_text(KIOSK.replace("device: a-b", f"device: a-b{place}"), encoding="utf-8")
+    if why:
+        with pytest.raises(ProfileError, match=why):
+            check(kiosk)
+    else:
+        assert check(kiosk) == "1 个设备 (devices)"
+
+
 def test_a_kiosk_and_its_ports(tmp_path: Path) -> None:
     for folder, name, text in (("devices", "a-b", GOOD), ("kiosks", "k", KIOSK)):
         (tmp_path / folder).mkdir()
