@@ -42,6 +42,7 @@ from wire.device_api import AgentState, AlarmView, ComponentHealth, EnrolmentVie
 from wire.faults import FACTS, Fault
 from wire.functions import FunctionStatus
 from wire.presence import Activity, Component, HostFacts
+from wire.profile import Capability
 
 if TYPE_CHECKING:
     from agent.devices.manager import DeviceManager, Seen
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from agent.health.capabilities import Capabilities
     from agent.health.devices import DeviceNews
     from agent.local_api.dialogue import Command
+    from agent.local_api.previews import Previews
     from agent.maintenance.service import Maintenance
     from agent.printing.spool import PrintSpool
 
@@ -229,10 +231,13 @@ class Agent:
             settings=sampling,
             clock=clock,
         )
+        self.previews = self._previews()
         self.token = LocalToken.create(data / "token")
         self.local_api = build_server(
             settings.local_api,
-            LocalParts(self.view, MetricsPage(self.view), self._commands(), self.feed, self.token, self.shelf),
+            LocalParts(
+                self.view, MetricsPage(self.view), self._commands(), self.feed, self.token, self.shelf, self.previews
+            ),
         )
 
     async def run(self, *, notifier: SdNotifier | None = None, stop: asyncio.Event | None = None) -> None:
@@ -262,6 +267,8 @@ class Agent:
                 parts.append(Supervised("power", self.guard.run))
             if self.spool is not None:
                 parts.append(Supervised("print-spool", self.spool.run))
+            if self.previews is not None:
+                parts.append(Supervised("previews", self.previews.run))
             if self.maintenance is not None:
                 parts.append(Supervised("maintenance", self.maintenance.run))
             if notifier is not None:
@@ -330,6 +337,10 @@ class Agent:
             from agent.local_api.verbs import device_verbs  # noqa: PLC0415 - a kiosk without devices needs none of it
 
             commands |= device_verbs(self.devices, self.spool)
+        if self.devices is not None and self.previews is not None:
+            from agent.local_api.verbs import camera_verbs  # noqa: PLC0415 - the same
+
+            commands |= camera_verbs(self.devices, self.previews, self._in_session)
         if self.capabilities is not None and self.maintenance is not None:
             from agent.local_api.consumables import verbs as consumable_verbs  # noqa: PLC0415 - the same
 
@@ -339,6 +350,18 @@ class Agent:
 
             commands |= maintenance.verbs(self.maintenance, self.devices)
         return commands
+
+    def _in_session(self) -> bool:
+        return self.lease.activity() is not Activity.IDLE
+
+    def _previews(self) -> Previews | None:
+        """For kiosks with a camera."""
+        seen = () if self.devices is None else self.devices.seen()
+        if not any(one.capability is Capability.FACE_CAMERA for one in seen):
+            return None
+        from agent.local_api.previews import Previews  # noqa: PLC0415 - most kiosks have no camera
+
+        return Previews(self.clock, self._in_session)
 
     def _maintenance(self, devices: DeviceManager, data: Path) -> Maintenance:
         from agent.maintenance.access import FILE, CodeFile  # noqa: PLC0415 - a kiosk without devices needs none of it

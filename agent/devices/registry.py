@@ -47,6 +47,7 @@ DRIVERS: Mapping[tuple[Capability, str], tuple[str, str]] = MappingProxyType(
         (_C.PAPER_SENSOR, "modbus_tcp"): ("paper_sensor", "ModbusPaperSensor"),
         (_C.PAPER_SENSOR, "modbus_rtu"): ("paper_sensor", "ModbusPaperSensor"),
         (_C.UPS, "nut"): ("ups", "NutUps"),
+        (_C.FACE_CAMERA, "gated"): ("face_camera", "GatedFaceCamera"),
     }
 )
 
@@ -89,6 +90,7 @@ _PORTS: Mapping[LinkKind, str] = MappingProxyType(
         LinkKind.USB: "1-1",
         LinkKind.HID: "1-1",
         LinkKind.KEYBOARD: "1-1",
+        LinkKind.CAMERA: "/dev/video0",
     }
 )
 """A port of each kind, for a check of everything else."""
@@ -141,6 +143,13 @@ def _ipp(profile: DeviceProfile, port: str | None) -> MakeLink:
     return lambda: IppLink(address)
 
 
+def _camera(profile: DeviceProfile, port: str | None) -> MakeLink:
+    from agent.links.camera import CameraLink, Source  # noqa: PLC0415 - loaded when needed
+
+    source = Source.of(profile.link, port)
+    return lambda: CameraLink(source)
+
+
 def _usb(profile: DeviceProfile, port: str | None) -> MakeLink:
     from agent.links.usb_bulk import UsbBulkLink, UsbSettings  # noqa: PLC0415 - loaded when needed
     from agent.links.usb_nodes import UsbAddress  # noqa: PLC0415 - the same
@@ -176,5 +185,6 @@ _LINKS: Mapping[LinkKind, Callable[[DeviceProfile, str | None], MakeLink]] = Map
         LinkKind.USB: _usb,
         LinkKind.HID: _hid,
         LinkKind.KEYBOARD: _keyboard,
+        LinkKind.CAMERA: _camera,
     }
 )

@@ -12,7 +12,7 @@ from agent.local_api.dialogue import Verb
 from agent.local_api.metrics import MetricsPage
 from agent.local_api.payload import Payload
 from agent.local_api.server import local_api
-from agent.local_api.verbs import device_verbs
+from agent.local_api.verbs import camera_verbs, device_verbs
 from agent.local_api.verbs.printers import EVENT as JOB_EVENT
 from agent.local_api.verbs.printers import JobDone
 from wire.device_api import ConsumablesChanged, FunctionsChanged
@@ -56,7 +56,12 @@ _NOBODY: Final[Any] = None  # stands for what commands work on; a description do
 
 def commands() -> dict[str, Verb]:
     """Every command there is, on no kiosk at all: to be described, not to be run."""
-    found = {**lease.verbs(_NOBODY), **device_verbs(_NOBODY, _NOBODY), **consumables.verbs(_NOBODY, _NOBODY)}
+    found = {
+        **lease.verbs(_NOBODY),
+        **device_verbs(_NOBODY, _NOBODY),
+        **camera_verbs(_NOBODY, _NOBODY, bool),
+        **consumables.verbs(_NOBODY, _NOBODY),
+    }
     return {**found, **maintenance.verbs(_NOBODY, _NOBODY)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -20,6 +21,9 @@ from agent.recorder.shelf import FOLDER, Shelf
 from agent.settings import LocalApiSettings
 from kit.web import Api, Guard, GuardSettings, Hooks, HttpServer, Limits
 from wire import __version__
+
+if TYPE_CHECKING:
+    from agent.local_api.previews import Previews
 
 _LIMITS = Limits(connections=64, body_bytes=262_144)
 
@@ -44,6 +48,7 @@ class LocalParts:
     feed: Feed
     token: LocalToken
     shelf: Shelf
+    previews: Previews | None = None
 
 
 def build_server(settings: LocalApiSettings, parts: LocalParts) -> HttpServer:
@@ -52,6 +57,8 @@ def build_server(settings: LocalApiSettings, parts: LocalParts) -> HttpServer:
     resources = [routes(parts.source, parts.metrics), recording_routes(parts.shelf)]
     Api("kiosk-agent", __version__, resources, Hooks(authenticate=parts.token.authenticate)).mount(app)
     DeviceChannel(parts.commands, parts.feed, parts.token).mount(app)
+    if parts.previews is not None:
+        parts.previews.mount(app)
     add_page(app, parts.token.value)
     guard = Guard(GuardSettings(hosts=frozenset({"127.0.0.1", "localhost"}), limits=_LIMITS))
     return HttpServer("local-api", app, guard=guard, host=settings.host, port=settings.port)

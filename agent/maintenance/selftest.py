@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from agent.devices.card_reader.types import BankCard, CardKind, CardReader
+from agent.devices.face_camera.types import FaceCamera, Gate
 from agent.devices.id_card_reader.types import IdCardReader
 from agent.devices.paper_sensor.types import LightMode, PaperSensor
 from agent.devices.pin_pad.types import PinPad, PinRequest
@@ -171,6 +172,21 @@ async def _see_power(driver: Driver, _trial: Trial) -> Finding:
     return Finding(Outcome.FAILED, why="not_on_mains", values=values)
 
 
+async def _take_picture(driver: Driver, trial: Trial) -> Finding:
+    """The picture is dropped at once: that it can be taken is all that is told."""
+    trial.say("look_into_camera")
+    last = Gate.NO_FACE
+
+    def tell(gate: Gate) -> None:
+        nonlocal last
+        last = gate
+
+    portrait = await cast("FaceCamera", driver).take_picture(tell, timeout_s=WAIT_S)
+    if portrait is None:
+        return Finding(Outcome.FAILED, why="no_picture", values={"gate": last.value})
+    return Finding(Outcome.PASSED, values={"width": portrait.width, "height": portrait.height})
+
+
 _C = Capability
 TESTS: Final[Mapping[Capability, tuple[SelfTest, ...]]] = MappingProxyType(
     {
@@ -182,6 +198,7 @@ TESTS: Final[Mapping[Capability, tuple[SelfTest, ...]]] = MappingProxyType(
         _C.PAPER_SENSOR: (SelfTest("inputs", _see_inputs), SelfTest(LIGHTS, _light)),
         _C.PIN_PAD: (SelfTest("keys", _type_keys, limit_s=WAIT_S + 15.0),),
         _C.UPS: (SelfTest("power", _see_power),),
+        _C.FACE_CAMERA: (SelfTest("picture", _take_picture, limit_s=WAIT_S + 15.0),),
     }
 )
 PRINTS: Final[Mapping[Capability, str]] = MappingProxyType(

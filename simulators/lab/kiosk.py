@@ -13,6 +13,7 @@ from simulators.devices.transports import Core, LinkFaults, PtyServer, TcpServer
 from simulators.lab.card_service import CardService, why_not
 from simulators.lab.device import ByteDevice, Device, Kind
 from simulators.lab.devices.card_reader import CardReader
+from simulators.lab.devices.face_camera import FaceCamera
 from simulators.lab.devices.id_card_reader import IdCardReader
 from simulators.lab.devices.io_board import IoBoard
 from simulators.lab.devices.pin_pad import PinPad
@@ -53,6 +54,7 @@ DEMO_FULL: tuple[Place, ...] = (
     Place("pin_pad", Kind.PIN_PAD, "generic-gz_b_epp", Via.PTY),
     Place("io_board", Kind.IO_BOARD, "generic-modbus_tcp_io16", Via.TCP),
     Place("ups", Kind.UPS, "apc-bx650", Via.TCP),
+    Place("camera", Kind.FACE_CAMERA, "generic-mjpeg_camera", Via.TCP),
 )
 """The devices of `firmware_profiles/kiosks/demo_full.yaml`."""
 
@@ -63,6 +65,7 @@ BYTE_DEVICES: Mapping[Kind, type[ByteDevice]] = {
     Kind.PIN_PAD: PinPad,
     Kind.IO_BOARD: IoBoard,
     Kind.UPS: Ups,
+    Kind.FACE_CAMERA: FaceCamera,
 }
 DEVICES: tuple[type[Device], ...] = (*BYTE_DEVICES.values(), ReportPrinter, CardReader)
 

@@ -273,7 +273,7 @@ async def test_what_there_is_not(bench: Bench, component: str, name: str, code: 
 
 
 def test_every_kind_of_device_can_be_tried() -> None:
-    assert set(TESTS) >= set(Capability) - {C.HOST, C.FACE_CAMERA}
+    assert set(TESTS) >= set(Capability) - {C.HOST}
 
 
 # --- what only a person can see -----------------------------------------------------------------------------------

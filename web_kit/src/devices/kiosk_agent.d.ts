@@ -547,6 +547,25 @@ export interface components {
             state: components["schemas"]["FunctionState"];
         };
         /**
+         * Gate
+         * @description What a frame does not meet yet; `READY` is none of it. In the order in which patients are told.
+         * @enum {string}
+         */
+        Gate: "too_dark" | "too_bright" | "no_face" | "several_faces" | "too_far" | "too_close" | "off_centre" | "blurred" | "moving" | "ready";
+        /**
+         * Guidance
+         * @description What the patient should do now.
+         */
+        Guidance: {
+            /** Component */
+            component: string;
+            /** En */
+            en: string;
+            gate: components["schemas"]["Gate"];
+            /** Zh */
+            zh: string;
+        };
+        /**
          * Holder
          * @description Who a social-security card belongs to.
          */
@@ -860,6 +879,35 @@ export interface components {
             window?: string | null;
         };
         /**
+         * Picture
+         * @description The portrait, told once and kept nowhere.
+         */
+        Picture: {
+            /** Component */
+            component: string;
+            /** Consent Reference */
+            consent_reference: string;
+            /**
+             * Face
+             * @description x, y, width and height as shares of the picture
+             */
+            face: number[];
+            /** Height */
+            height: number;
+            /**
+             * Picture
+             * @description JPEG, base64
+             */
+            picture: string;
+            /**
+             * Taken At
+             * Format: date-time
+             */
+            taken_at: string;
+            /** Width */
+            width: number;
+        };
+        /**
          * PinBlock
          * @description The encrypted block, told once.
          */
@@ -903,6 +951,26 @@ export interface components {
              * @description base64
              */
             png: string;
+        };
+        /**
+         * PreviewOpened
+         * @description Where the pictures are, for an `img`; ends by itself after `life_s` and with the session.
+         */
+        PreviewOpened: {
+            /** Component */
+            component: string;
+            /** Life S */
+            life_s: number;
+            /** Url */
+            url: string;
+        };
+        /**
+         * PreviewStopped
+         * @description Whether there was one.
+         */
+        PreviewStopped: {
+            /** Was Open */
+            was_open: boolean;
         };
         /**
          * Print
@@ -1403,6 +1471,25 @@ export interface components {
             type?: "table";
         };
         /**
+         * TakePicture
+         * @description Take the portrait that a patient agreed to; `consent_reference` is where the platform keeps the agreement.
+         */
+        TakePicture: {
+            /**
+             * Component
+             * @description needed where a kiosk has several of the kind
+             * @default null
+             */
+            component?: string | null;
+            /** Consent Reference */
+            consent_reference: string;
+            /**
+             * Time Limit S
+             * @default 20
+             */
+            time_limit_s?: number;
+        };
+        /**
          * TestDevice
          * @description Try one thing on one device.
          */
@@ -1480,6 +1567,38 @@ export interface components {
                 };
                 request: components["schemas"]["ReadCode"];
                 result: components["schemas"]["CodeRead"];
+            };
+            "Camera.StartPreview": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("componentNeeded" | "noSession" | "noSuchComponent") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["DeviceRequest"];
+                result: components["schemas"]["PreviewOpened"];
+            };
+            "Camera.StopPreview": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("componentNeeded" | "noSuchComponent") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["DeviceRequest"];
+                result: components["schemas"]["PreviewStopped"];
+            };
+            "Camera.TakePicture": {
+                events: {
+                    "Camera.GuidanceEvent": components["schemas"]["Guidance"];
+                };
+                /** Failure */
+                failure: {
+                    errorCode?: ("componentNeeded" | "noPicture" | "noSession" | "noSuchComponent") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["TakePicture"];
+                result: components["schemas"]["Picture"];
             };
             "CardReader.Read": {
                 events: Record<string, never>;
@@ -1815,6 +1934,8 @@ export type SchemaFunctionReason = components['schemas']['FunctionReason'];
 export type SchemaFunctionsChanged = components['schemas']['FunctionsChanged'];
 export type SchemaFunctionState = components['schemas']['FunctionState'];
 export type SchemaFunctionStatus = components['schemas']['FunctionStatus'];
+export type SchemaGate = components['schemas']['Gate'];
+export type SchemaGuidance = components['schemas']['Guidance'];
 export type SchemaHolder = components['schemas']['Holder'];
 export type SchemaInMaintenance = components['schemas']['InMaintenance'];
 export type SchemaItem = components['schemas']['Item'];
@@ -1837,9 +1958,12 @@ export type SchemaOutcome = components['schemas']['Outcome'];
 export type SchemaPairPart = components['schemas']['PairPart'];
 export type SchemaPaperView = components['schemas']['PaperView'];
 export type SchemaPayment = components['schemas']['Payment'];
+export type SchemaPicture = components['schemas']['Picture'];
 export type SchemaPinBlock = components['schemas']['PinBlock'];
 export type SchemaPreview = components['schemas']['Preview'];
 export type SchemaPreviewed = components['schemas']['Previewed'];
+export type SchemaPreviewOpened = components['schemas']['PreviewOpened'];
+export type SchemaPreviewStopped = components['schemas']['PreviewStopped'];
 export type SchemaPrint = components['schemas']['Print'];
 export type SchemaPrintedReport = components['schemas']['PrintedReport'];
 export type SchemaQrCodePart = components['schemas']['QrCodePart'];
@@ -1869,6 +1993,7 @@ export type SchemaSpacePart = components['schemas']['SpacePart'];
 export type SchemaStatusChanged = components['schemas']['StatusChanged'];
 export type SchemaStep = components['schemas']['Step'];
 export type SchemaTablePart = components['schemas']['TablePart'];
+export type SchemaTakePicture = components['schemas']['TakePicture'];
 export type SchemaTestDevice = components['schemas']['TestDevice'];
 export type SchemaTextPart = components['schemas']['TextPart'];
 export type SchemaUnsolicited = components['schemas']['Unsolicited'];

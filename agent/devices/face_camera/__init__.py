@@ -1,0 +1,1 @@
+"""The face camera: portraits that pass the gates, and a preview; nobody is recognised here."""
