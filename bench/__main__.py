@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
-from bench import ROOT, agent, devices, fleet, http, ingest, outbox, recorder
+from bench import ROOT, agent, devices, fleet, http, ingest, outbox, readers, recorder
 from bench.harness import Row, merge, show
 
 Bench = Callable[[], Awaitable[Sequence[Row]]]
@@ -24,6 +24,7 @@ BENCHES: Mapping[str, Bench] = {
     "live": fleet.live,
     "http": http.http,
     "devices": devices.devices,
+    "readers": readers.readers,
     "recorder": recorder.recorder,
 }
 
