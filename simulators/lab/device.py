@@ -341,10 +341,10 @@ class Hand:
         """Try now and then at each tick; `offer` says whether it was taken.
 
         Raises:
-            ActionRefused: it was not taken and there is no patience.
+            ActionRefused: it was not taken and there is no patience; what was held out before still is.
         """
-        self._offer = None
         if offer():
+            self._offer = None
             return
         if patience_s <= 0:
             raise ActionRefused("设备此刻不在等待 · the device does not wait for that now")
