@@ -11,8 +11,10 @@ from typer.testing import CliRunner, Result
 
 from simulators.lab.cli import app
 from support.processes import Child
+from support.tree import ROOT
 from support.waiting import wait_for
 
+SCENARIOS = ROOT / "simulators/lab/scenarios"
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
 
@@ -39,6 +41,13 @@ async def test_a_tester_types_at_the_lab(service_dir: Path, monkeypatch: pytest.
         assert half.exit_code == 2
         refused = await _typed(folder, "do", "kiosk-1", "id_reader", "insert_card", "person=x")
         assert "arguments.person" in refused.output
+        night = str(SCENARIOS / "bad_night.yaml")
+        played = await _typed(folder, "play", night, "--speed", "10000")
+        assert played.exit_code == 0, played.output
+        assert "jam_at_line line=7" in played.output
+        elsewhere = await _typed(folder, "play", night, "--kiosk", "kiosk-9")
+        assert elsewhere.exit_code == 2
+        assert "bad_night.yaml:5" in elsewhere.output
 
 
 async def test_no_lab_is_said(tmp_path: Path) -> None:
