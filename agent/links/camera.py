@@ -22,6 +22,8 @@ _PICTURE_MAX: Final = 8 * 1024 * 1024
 _SIDE_MAX: Final = 4_096
 _RATE_MAX: Final = 60.0
 _END_S: Final = 2.0
+_CONNECT_S: Final = 3.0
+_PORTS: Final = {"http": 80, "rtsp": 554}
 _SCHEMES: Final = {"rtsp": "rtsp", "http": "http"}
 
 
@@ -127,8 +129,19 @@ def _frame(told: dict[str, Any], picture: bytes) -> Frame:
     return Frame(**told, faces=faces, picture=picture)
 
 
+async def _takes_connections(url: str, default_port: int) -> bool:
+    address = urlsplit(url)
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            _, writer = await asyncio.open_connection(address.hostname, address.port or default_port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
 class CameraLink:
-    """The way to one camera; `open` only looks whether a node is there."""
+    """The way to one camera; frames come only while a stream is open."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -138,18 +151,26 @@ class CameraLink:
         """Where it leads, without a password."""
         return self._source.name
 
-    @property
-    def is_there(self) -> bool:
-        """Whether the node is; True for what is not a node of this machine."""
-        return self._source.kind not in {"v4l2", "file"} or Path(self._source.source).exists()
-
     async def open(self) -> None:
         """See `Link`.
 
         Raises:
-            LinkLost: the node is not there.
+            LinkLost: it is not there.
         """
-        if not await asyncio.to_thread(lambda: self.is_there):
+        await self.look()
+
+    async def look(self) -> None:
+        """Whether the node is there, or something takes connections at the address; no picture is asked for.
+
+        Raises:
+            LinkLost: it is not there.
+        """
+        source = self._source
+        if source.kind in {"v4l2", "file"}:
+            is_there = await asyncio.to_thread(Path(source.source).exists)
+        else:
+            is_there = await _takes_connections(source.source, _PORTS[source.kind])
+        if not is_there:
             raise LinkLost(f"{self.name}: not there")
 
     async def close(self) -> None:

@@ -147,6 +147,8 @@ class FaceCameraCore:
         self._request = b""
         self._timer: asyncio.TimerHandle | None = None
         self._sent_here = 0
+        self.is_heard: Callable[[], bool] = lambda: True
+        """Whether the host is still there; a line knows it, a core does not."""
 
     @property
     def is_watched(self) -> bool:
@@ -180,6 +182,9 @@ class FaceCameraCore:
             self._timer = None
 
     def _tick(self) -> None:
+        if not self.is_heard():
+            self.close()
+            return
         self._timer = asyncio.get_running_loop().call_later(1.0 / FRAMES_PER_S, self._tick)
         if CameraFault.FROZEN in self.faults or self._send is None:
             return

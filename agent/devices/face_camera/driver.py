@@ -19,7 +19,7 @@ from kit.clock import Clock
 from wire.faults import Fault
 from wire.profile import DeviceProfile
 
-_LOOK_S = 2.0
+_LOOK_S = 5.0
 
 
 class GatedFaceCamera:
@@ -58,11 +58,11 @@ class GatedFaceCamera:
             if self._wanted.is_set():
                 await self._serve()
                 probe_at_s = self._clock.monotonic() + self._probe_s
-            elif not await asyncio.to_thread(lambda: self._link.is_there):
-                raise LinkLost(f"{self._link.name}: not there any more")
             elif self._clock.monotonic() >= probe_at_s:
                 await self._look()
                 probe_at_s = self._clock.monotonic() + self._probe_s
+            else:
+                await self._link.look()
             self._owner.alive()
 
     async def stop(self) -> None:

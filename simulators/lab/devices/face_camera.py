@@ -35,12 +35,14 @@ class FaceCamera(ByteDevice):
 
     def __init__(self, component: str, model: str, line: TcpServer) -> None:
         super().__init__(component, model, line)
+        self._is_heard = lambda: line.is_connected
         self._port = lambda: f"http://{line.host}:{line.port}/video"
         self.core = line.core = self.make_core(model)
 
     def make_core(self, _: str, /) -> FaceCameraCore:
         """See `ByteDevice`."""
         self.core = FaceCameraCore()
+        self.core.is_heard = self._is_heard
         return self.core
 
     def state(self) -> dict[str, FactValue]:

@@ -54,6 +54,7 @@ async def _kiosk(folder: Path) -> AsyncIterator[Kiosk]:
     (folder / "kiosks").mkdir()
     (folder / "devices").symlink_to(ROOT / "firmware_profiles" / "devices")
     async with TcpServer(core) as camera:
+        core.is_heard = lambda: camera.is_connected
         profile = folder / "kiosks" / "one.yaml"
         where = f"http://{camera.host}:{camera.port}/video"
         place = f"{{component: camera, device: generic-mjpeg_camera, port: '{where}'}}"
@@ -159,7 +160,7 @@ async def test_a_preview_opens_with_its_ticket_alone_and_ends_with_the_session(k
                     pass
         async with http.get(url) as over:
             assert over.status == 404
-    await wait_for(lambda: not kiosk.core.is_watched or kiosk.server.is_connected is False, what="the stream to end")
+    await wait_for(lambda: not kiosk.core.is_watched, what="the stream to end")
 
 
 async def test_stopping_the_preview(kiosk: Kiosk) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -81,6 +81,7 @@ def bench() -> Bencher:
     async def make() -> AsyncIterator[Bench]:
         core, owner = FaceCameraCore(), RecordingOwner()
         async with TcpServer(core) as server:
+            core.is_heard = lambda: server.is_connected
             link = link_of(QUICK, f"http://{server.host}:{server.port}/video")()
             driver = GatedFaceCamera(cast("CameraLink", link), QUICK, owner, SystemClock())
             found = Bench(core, server, driver, owner)
@@ -103,7 +104,12 @@ def bench() -> Bencher:
 
 
 def _workers() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "agent.links.camera_worker" in " ".join(one.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # or a zombie, which is one
+            if "agent.links.camera_worker" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 async def test_a_patient_who_looks_into_it_gets_a_portrait(bench: Bencher) -> None:
@@ -118,6 +124,7 @@ async def test_a_patient_who_looks_into_it_gets_a_portrait(bench: Bencher) -> No
         assert camera.told[-1] is Gate.READY
         assert camera.owner.last.values == {"camera": "ok"}
         await wait_for(lambda: not _workers(), what="the camera's process to end")
+        await wait_for(lambda: not camera.core.is_watched, what="the camera to see that nobody is there")
 
 
 @pytest.mark.parametrize(
@@ -289,6 +296,17 @@ async def test_frames_cannot_reach_a_disk(bench: Bencher) -> None:
         rss_mib = worker.memory_info().rss / 2**20
         assert rss_mib < 120
         await preview.close()
+
+
+async def test_a_camera_that_goes_while_nobody_looks_is_noticed(
+    bench: Bencher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.devices.face_camera.driver._LOOK_S", 0.05)
+    async with bench() as camera:
+        camera.server.unplug()
+        await wait_for(lambda: camera.ended_by, what="the driver to end")
+        assert isinstance(camera.ended_by[0], LinkLost)
+        await camera.server.plug()
 
 
 async def test_a_node_that_is_not_there(tmp_path: Path) -> None:
