@@ -18,6 +18,7 @@ from simulators.demo.run import Demo, DemoFailed, leaves
 from simulators.devices.cli import app as device_app
 from simulators.fleet.cli import app as fleet_app
 from simulators.lab.cli import app as lab_app
+from simulators.lab.single import add_to
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +26,7 @@ app = typer.Typer(
     help="测试人员工具：模拟自助机群与演示环境（simulators for testers）",
 )
 app.add_typer(fleet_app, name="fleet")
+add_to(device_app)
 app.add_typer(device_app, name="device")
 app.add_typer(lab_app, name="lab")
 console = Console()
