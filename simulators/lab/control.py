@@ -111,6 +111,11 @@ def api(lab: Lab, token: str, version: str) -> Api[Tester]:
         given = request.headers.get("Authorization", "")
         return Tester() if hmac.compare_digest(given.encode(), f"{_BEARER}{token}".encode()) else None
 
+    @routes.get("/api/v1/openapi.json", permission=SIGNED_IN, summary="本接口的说明 · This API as OpenAPI 3.1")
+    async def openapi(call: Call) -> FileBody:
+        text = json.dumps(await asyncio.to_thread(made.openapi), ensure_ascii=False)
+        return FileBody(text.encode(), "application/json")
+
     made: Api[Tester] = Api("kiosk-sim lab", version, [routes], Hooks(authenticate=authenticate, translate=_problem))
     return made
 

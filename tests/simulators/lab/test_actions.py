@@ -181,6 +181,12 @@ async def test_every_action_changes_the_smart_card_reader(tmp_path: Path) -> Non
         await _refusals(tester, "card_reader")
 
 
+async def test_the_api_describes_itself(tester: Engineer) -> None:
+    status, document = await tester.ask("GET", "/api/v1/openapi.json")
+    assert status == 200
+    assert "/api/v1/kiosks/{name}/devices/{component}/actions" in document["paths"]
+
+
 def test_the_demonstration_has_the_devices_of_its_profile() -> None:
     profile = yaml.safe_load((PROFILES / "kiosks/demo_full.yaml").read_text(encoding="utf-8"))
     there = {(one["component"], one["device"]) for one in profile["devices"]}
