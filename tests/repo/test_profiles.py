@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from support.tree import ROOT, files
-from wire.profile import DeviceProfile, KioskProfile
+from wire.profile import Capability, DeviceProfile, KioskProfile
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -27,6 +28,12 @@ def _profiles(folder: str, model: type[M]) -> dict[str, M]:
 def test_devices_fit_the_schema_and_their_file_name() -> None:
     for name, device in _profiles("devices", DeviceProfile).items():
         assert name == f"{device.vendor}-{device.model}".lower()
+
+
+def test_each_kind_of_device_has_at_least_two_models() -> None:
+    """Whoever reads the second sees what is a model's and what is the dialect's. A host is the machine itself."""
+    models = Counter(device.capability for device in _profiles("devices", DeviceProfile).values())
+    assert {kind for kind in Capability if models[kind] < 2} == {Capability.HOST}
 
 
 def test_kiosk_models_name_devices_that_exist() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from agent.devices.id_card_reader.types import IdCardReader
 from agent.devices.profiles import load
+from agent.devices.qr_scanner.types import QrScanner
 from agent.devices.receipt_printer.types import PrintState, ReceiptJob, ReceiptPrinter, Text
 from agent.devices.registry import driver_of, link_of
 from agent.devices.types import Driver
@@ -23,6 +24,7 @@ from kit.supervise import TaskGroup, spawn
 from simulators.devices.id_card_reader import IdCardReaderCore, SimulatedCard
 from simulators.devices.io_board import IoBoardCore
 from simulators.devices.pin_pad import PinPadCore
+from simulators.devices.qr_scanner import QrScannerCore, Speech
 from simulators.devices.receipt_printer import LiveReceiptPrinter, Model, ReceiptPrinterCore
 from simulators.devices.transports import Core, LinkFault, PtyServer, TcpServer
 from simulators.devices.ups import UpsCore
@@ -35,6 +37,7 @@ from wire.profile import DeviceProfile
 
 OFFSETS = range(64)
 PERSON = People(11).person()
+LONG_CODE = "https://hospital.test/visit?number=0123456789&day=20261123&desk=17&room=402"
 QUICK: dict[str, Scalar] = {"answer_s": 0.3}
 READER: dict[str, Scalar] = {"find_s": 0.01, "status_s": 5.0, "read_s": 0.3}
 
@@ -61,6 +64,20 @@ async def _print(driver: Driver) -> None:
         raise DeviceFault(done.fault, done.state)
 
 
+class _ShownTo(QrScannerCore):
+    """Somebody holds a code before it as soon as it is lit."""
+
+    def received(self, data: bytes) -> None:
+        super().received(data)
+        self.show(LONG_CODE)
+
+
+async def _scan(driver: Driver) -> None:
+    scan = await cast("QrScanner", driver).read_code((), wait_s=2.0)
+    assert scan is not None
+    assert scan.code.take() == LONG_CODE, "half a code"
+
+
 async def _nothing(_driver: Driver) -> None:
     await asyncio.sleep(0)
 
@@ -77,6 +94,7 @@ def _printer() -> Core:
 
 CASES = {
     "id_card_reader": Case("generic-sdt-serial", IdCardReaderCore, _read, quirks=READER),
+    "qr_scanner": Case("zebra-se4500", lambda: _ShownTo(Speech.SSI), _scan),
     "receipt_printer": Case("epson-tm-t88vi", _printer, _print, is_tcp=True),
     "pin_pad": Case("generic-gz_b_epp", PinPadCore, _nothing),
     "io_board": Case("generic-modbus_tcp_io16", lambda: IoBoardCore(framing="tcp"), _nothing, is_tcp=True),

@@ -113,6 +113,16 @@ async def test_a_code_in_pieces_is_one_code(speech: Speech, fault: LinkFault, tm
         assert (scan.code.take(), scan.kinds) == (WECHAT, (CodeKind.WECHAT_PAY,))
 
 
+@pytest.mark.parametrize("code", ["\x1b[2J挂号", "1345678\x00", "a\x1bp\x00\x19\xfab", "\x16M1", "a\x08b"])
+@pytest.mark.parametrize("speech", list(Speech))
+async def test_a_code_with_control_characters_is_nobodys_code(speech: Speech, code: str, tmp_path: Path) -> None:
+    async with running(core_of(speech), tmp_path, profile(speech)) as bench:
+        assert await bench.scan(code, wait_s=0.3) is None
+        scan = await bench.scan(WECHAT, PAYMENTS)
+        assert scan is not None
+        assert scan.code.take() == WECHAT
+
+
 async def test_a_long_ssi_code_comes_in_several_packets(tmp_path: Path) -> None:
     code = "健康" * 300
     async with running(core_of(Speech.SSI), tmp_path, profile(Speech.SSI)) as bench:

@@ -107,6 +107,20 @@ async def test_a_printer_without_proof_counts_by_its_status_behind_the_data(tran
         assert len(bench.core.receipts) == 1
 
 
+EVIL = "甲\x1bp\x00\x19\xfa乙\x1dV\x00丙\x10\x14\x01\x00\x01丁\x10\x14\x08\x01\x03\x14\x01\x06\x02\x08戊\x1b@己"
+
+
+@pytest.mark.parametrize("is_custom", [False, True])
+async def test_text_of_other_systems_neither_cuts_nor_kicks(is_custom: bool) -> None:
+    job = ReceiptJob("job-1", (Text(EVIL), Pair(EVIL, EVIL), Table((Column(),), ((EVIL,),)), QrCode(EVIL)))
+    profile, model = (custom(), CUSTOM) if is_custom else (epson(), EPSON)
+    async with printing(profile, model) as bench:
+        outcome = await bench.driver.print_receipt(job)
+        assert (outcome.state, len(bench.core.receipts), bench.core.drawer_kicks) == (PrintState.PRINTED, 1, 0)
+        assert (bench.core.page, bench.core.paper.unknown) == ([], [])
+        assert all(sign in "".join(texts(bench)) for sign in "甲乙丙丁戊己")
+
+
 async def test_a_printer_without_a_fence_is_given_the_time_it_needs() -> None:
     async with printing(generic(fence=False), GENERIC) as bench:
         outcome = await bench.driver.print_receipt(receipt(lines=1))
