@@ -20,6 +20,7 @@ import structlog
 from blockbuster import blockbuster_ctx
 
 from kit.clock import ManualClock
+from support.card_service import forget_socket_dir, socket_dir
 from support.kernel_devices import NoKernelDeviceError
 from support.netns import NoNamespacesError
 from support.processes import assert_no_leftovers, descendants, has_children
@@ -37,9 +38,17 @@ _LEAK_S = 1.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers of this file."""
+    """Register the markers of this file, and say where the card service of this process is before anybody asks."""
+    is_director = hasattr(config.option, "numprocesses") and not hasattr(config, "workerinput")
+    if not (is_director and config.option.numprocesses):
+        socket_dir()
     config.addinivalue_line("markers", "may_block(reason): product code may block the event loop in this test")
     config.addinivalue_line("markers", "leaves_threads(reason): this test leaves a thread that cannot be ended")
+
+
+def pytest_unconfigure() -> None:
+    """Leave no folder of the card service behind."""
+    forget_socket_dir()
 
 
 @pytest.hookimpl(wrapper=True)

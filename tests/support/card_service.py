@@ -27,17 +27,25 @@ _PORT = 0x9001
 _DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
 _CLONE_NEWNET = 0x40000000
 _VARIABLE = "PCSCLITE_CSOCK_NAME"
+_PREFIX = "kiosk-pcscd-"
 
 
 def socket_dir() -> Path:
     """Where the socket of every private pcscd of this test run is."""
     known = os.environ.get(_VARIABLE)
     if known is None:
-        known = str(Path(tempfile.mkdtemp(prefix="kiosk-pcscd-")) / "pcscd.comm")
+        known = str(Path(tempfile.mkdtemp(prefix=_PREFIX)) / "pcscd.comm")
         os.environ[_VARIABLE] = known
     directory = Path(known).parent
     directory.mkdir(exist_ok=True)
     return directory
+
+
+def forget_socket_dir() -> None:
+    """Remove it, where this process made one."""
+    known = Path(os.environ.get(_VARIABLE, "")).parent
+    if known.name.startswith(_PREFIX):
+        shutil.rmtree(known, ignore_errors=True)
 
 
 async def _connect_inside(pid: int, port: int) -> socket.socket:
