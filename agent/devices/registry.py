@@ -42,6 +42,7 @@ DRIVERS: Mapping[tuple[Capability, str], tuple[str, str]] = MappingProxyType(
         (_C.QR_SCANNER, "plain"): ("qr_scanner", "SerialQrScanner"),
         (_C.QR_SCANNER, "honeywell"): ("qr_scanner", "SerialQrScanner"),
         (_C.QR_SCANNER, "newland"): ("qr_scanner", "SerialQrScanner"),
+        (_C.QR_SCANNER, "framed"): ("qr_scanner", "SerialQrScanner"),
         (_C.QR_SCANNER, "ssi"): ("qr_scanner", "SerialQrScanner"),
         (_C.PIN_PAD, "gz_b"): ("pin_pad", "GzbPinPad"),
         (_C.PAPER_SENSOR, "modbus_tcp"): ("paper_sensor", "ModbusPaperSensor"),

@@ -1,4 +1,4 @@
-"""A scanner without the scanner: plain lines, Newland's commands, Honeywell's trigger, Zebra's SSI.
+"""A scanner without the scanner: plain lines, Newland's commands, Honeywell's trigger, framed codes, Zebra's SSI.
 
 Written from Newland's FM530 guide, Honeywell's user guides and Zebra's SSI programmer's guide. The core is pure: what
 a patient shows comes in by `show`, and goes out as bytes when the scanner is lit.
@@ -29,6 +29,7 @@ class Speech(StrEnum):
     NEWLAND = "newland"
     HONEYWELL = "honeywell"
     SSI = "ssi"
+    FRAMED = "framed"
 
 
 class ScannerFault(StrEnum):
@@ -117,7 +118,7 @@ class QrScannerCore:
         match self.speech:
             case Speech.NEWLAND:
                 self._newland()
-            case Speech.HONEYWELL:
+            case Speech.HONEYWELL | Speech.FRAMED:
                 self._honeywell()
             case Speech.SSI:
                 self._ssi()
@@ -128,6 +129,9 @@ class QrScannerCore:
     # --- codes -------------------------------------------------------------------------------------------
 
     def _emit(self, data: bytes, fault: ScannerFault | None) -> None:
+        if self.speech is Speech.FRAMED:
+            self._send(b"\x02s" + data + (b"" if fault is ScannerFault.NO_SUFFIX else b"\x03\x04"))
+            return
         if self.speech is not Speech.SSI:
             self._send(self._aim + data + (b"" if fault is ScannerFault.NO_SUFFIX else self._suffix))
             return

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from agent.devices.qr_scanner import classify, frames_honeywell, frames_newland, frames_ssi
+from agent.devices.qr_scanner import classify, frames_framed, frames_honeywell, frames_newland, frames_ssi
 from agent.devices.qr_scanner.frames import Answer, Code, Decoder, Garbage, Item, Respond, text_of
 from agent.devices.qr_scanner.options import Dialect, Options
 from agent.devices.qr_scanner.types import CodeKind, OneUseCode, Scan
@@ -47,6 +47,8 @@ def _speech(dialect: Dialect, options: Options) -> _Speech:
         case Dialect.HONEYWELL:
             decoder = Decoder(options.suffix, has_aim=options.aim)
             return _Speech(decoder, frames_honeywell.TRIGGER, frames_honeywell.RELEASE)
+        case Dialect.FRAMED:
+            return _Speech(frames_framed.FramedDecoder(), frames_honeywell.TRIGGER, frames_honeywell.RELEASE)
         case Dialect.NEWLAND:
             setup = (frames_newland.NO_SETUP_CODES, *filter(None, options.setup.split(";")))
             return _Speech(

@@ -18,6 +18,7 @@ class Dialect(StrEnum):
     NEWLAND = "newland"
     HONEYWELL = "honeywell"
     SSI = "ssi"
+    FRAMED = "framed"
 
 
 class Options(BaseModel):

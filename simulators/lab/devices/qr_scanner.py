@@ -42,6 +42,8 @@ _MAKERS: Mapping[Code, Callable[[random.Random, int], str]] = {
 _MODELS: Mapping[str, Callable[[], QrScannerCore]] = {
     "newland-fm530": lambda: QrScannerCore(Speech.NEWLAND),
     "honeywell-1950g": lambda: QrScannerCore(Speech.HONEYWELL),
+    "honeywell-1470g": lambda: QrScannerCore(Speech.HONEYWELL),
+    "honeywell-n3680": lambda: QrScannerCore(Speech.FRAMED),
     "zebra-se4500": lambda: QrScannerCore(Speech.SSI),
     "generic-cdc_scanner": lambda: QrScannerCore(Speech.PLAIN, suffix=b""),
 }
@@ -65,7 +67,7 @@ class ScannerScript(Arguments):
 
 
 class QrScanner(ByteDevice):
-    """A scanner of one of four dialects."""
+    """A scanner of one of five dialects."""
 
     kind = Kind.QR_SCANNER
     zh, en = "扫码器", "Code scanner"

@@ -7,6 +7,7 @@ from support.golden import golden_frames
 
 NEWLAND = golden_frames("qr_scanner_newland")
 SSI = golden_frames("qr_scanner_ssi")
+FRAMED = golden_frames("qr_scanner_framed")
 
 
 def _joined(speech: Speech) -> tuple[QrScannerCore, list[bytes]]:
@@ -30,6 +31,19 @@ def test_newland_answers_and_lights_up() -> None:
     assert sent[2:] == [NEWLAND[4]]
     core.received(NEWLAND[1] + NEWLAND[2])
     assert core.settings == ["#SETUPE0", "@SCNMOD0", "@GRBENA1"]
+
+
+def test_framed_codes_are_the_golden_ones() -> None:
+    core, sent = _joined(Speech.FRAMED)
+    for code in ("A1", "门诊"):
+        assert not core.show(code)
+        core.received(b"\x16T\r")
+        assert core.show(code)
+    assert sent == [FRAMED[0], FRAMED[2]]
+    core.script(ScannerFault.NO_SUFFIX)
+    core.received(b"\x16T\r")
+    core.show("A1")
+    assert sent[2:] == [FRAMED[0][:-2]]
 
 
 def test_ssi_sends_again_until_it_is_acknowledged() -> None:

@@ -31,6 +31,7 @@ PROFILES = {
     Speech.PLAIN: "generic-cdc_scanner",
     Speech.NEWLAND: "newland-fm530",
     Speech.HONEYWELL: "honeywell-1950g",
+    Speech.FRAMED: "honeywell-n3680",
     Speech.SSI: "zebra-se4500",
 }
 

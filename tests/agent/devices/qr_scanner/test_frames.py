@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.devices.qr_scanner import frames_newland, frames_ssi
+from agent.devices.qr_scanner import frames_framed, frames_newland, frames_ssi
 from agent.devices.qr_scanner.frames import (
     CODE_LIMIT_BYTES,
     Answer,
@@ -26,6 +26,7 @@ AnyDecoder = Decoder | frames_ssi.SsiDecoder
 
 NEWLAND = golden_frames("qr_scanner_newland")
 SSI = golden_frames("qr_scanner_ssi")
+FRAMED = golden_frames("qr_scanner_framed")
 
 
 def fed(decoder: AnyDecoder, data: bytes, size: int = 1) -> list[Item]:
@@ -44,6 +45,22 @@ def test_replies_and_codes_are_told_apart(size: int) -> None:
     stream = b"123\r" + b"".join(NEWLAND[3:]) + b"456\r"
     expected = [Code(b"123"), Answer(is_ok=True), Answer(is_ok=False), Answer(is_ok=False), Code(b"456")]
     assert fed(frames_newland.NewlandDecoder(), stream, size) == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_framed_codes_come_out_of_their_frames(size: int) -> None:
+    decoder = frames_framed.FramedDecoder()
+    assert fed(decoder, b"".join(FRAMED), size) == [Code(b"A1"), Code(b"123456"), Code("门诊".encode())]
+    assert not decoder.is_waiting
+
+
+@pytest.mark.parametrize("size", [1, 5_000])
+def test_what_stands_outside_frames_is_noise(size: int) -> None:
+    assert fed(frames_framed.FramedDecoder(), b"123\r" + FRAMED[0], size) == [Garbage(), Code(b"A1")]
+    decoder = frames_framed.FramedDecoder()
+    overlong = b"\x02s" + b"9" * (2 * CODE_LIMIT_BYTES) + b"\x03\x04"
+    assert fed(decoder, overlong + FRAMED[1], size) == [Garbage(), Code(b"123456")]
+    assert fed(decoder, FRAMED[0][:-1], size) + decoder.pause() + fed(decoder, FRAMED[0]) == [Garbage(), Code(b"A1")]
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
@@ -125,8 +142,9 @@ DECODERS: dict[str, Callable[[], AnyDecoder]] = {
     "gap": lambda: Decoder(Suffix.NONE, has_aim=True),
     "newland": frames_newland.NewlandDecoder,
     "ssi": frames_ssi.SsiDecoder,
+    "framed": frames_framed.FramedDecoder,
 }
-FRAME_OF = {"plain": b"123\r", "gap": b"123", "newland": b"123\r", "ssi": SSI[5]}
+FRAME_OF = {"plain": b"123\r", "gap": b"123", "newland": b"123\r", "ssi": SSI[5], "framed": FRAMED[0]}
 
 
 def _survives(name: str, chunks: list[bytes]) -> None:
@@ -141,7 +159,7 @@ def _survives(name: str, chunks: list[bytes]) -> None:
 
 
 _PIECES = st.sampled_from(
-    [*NEWLAND, *SSI, b"\x02\x01", b"\x02", b"\r", b"\n", b"]Q1", b"1345", b"\xff\xff", b"\x05\xf3\x00"]
+    [*NEWLAND, *SSI, *FRAMED, b"\x02\x01", b"\x02", b"\r", b"\n", b"]Q1", b"1345", b"\xff\xff", b"\x05\xf3\x00"]
 )
 _CHUNKS = st.lists(st.one_of(_PIECES, st.binary(max_size=64)), max_size=12)
 
