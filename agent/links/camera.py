@@ -129,6 +129,25 @@ def _frame(told: dict[str, Any], picture: bytes) -> Frame:
     return Frame(**told, faces=faces, picture=picture)
 
 
+async def _end(process: Process) -> None:
+    """Kill it and wait until it is gone, though the caller is cancelled meanwhile: no process stays behind."""
+    if process.returncode is None:
+        process.kill()
+    cancelled: asyncio.CancelledError | None = None
+    for _ in range(2):
+        try:
+            async with asyncio.timeout(_END_S):
+                await process.communicate()
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError as error:
+            cancelled = error
+            continue
+        break
+    if cancelled is not None:
+        raise cancelled
+
+
 async def _takes_connections(url: str, default_port: int) -> bool:
     address = urlsplit(url)
     try:
@@ -196,8 +215,4 @@ class CameraLink:
                 await process.stdin.drain()
             yield Stream(self.name, process, process.stdout)
         finally:
-            if process.returncode is None:
-                process.kill()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_END_S):
-                    await process.communicate()
+            await _end(process)

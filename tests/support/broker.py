@@ -70,6 +70,16 @@ def plain_conf(port: int, data_dir: Path, *, persistence: bool = True, extra: st
     return "\n".join(lines) + "\n"
 
 
+def _takes_sighup(pid: int) -> bool:
+    """Whether it would read its settings again; it listens a moment before that, and until then a SIGHUP ends it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) & 1 << (signal.SIGHUP - 1))
+
+
 @dataclass(slots=True)
 class BrokerProcess:
     """One Mosquitto. `async with BrokerProcess() as broker:` gives an open one on `broker.port`.
@@ -144,7 +154,9 @@ class BrokerProcess:
         argv = [_executable(), "-c", str(conf)]
         child = Child("mosquitto", argv, log_path, user=_user(), cwd=self.directory).start()
         self._child = child
-        await child.ready(lambda: child.listens_on(self.port), what=f"a listener on port {self.port}")
+        await child.ready(
+            lambda: child.listens_on(self.port) and _takes_sighup(child.pid), what=f"a listener on port {self.port}"
+        )
 
     async def start(self) -> Self:
         """Start the broker and return when its port answers; a port chosen here is changed when taken.

@@ -274,6 +274,28 @@ async def test_a_cancelled_capture_leaves_no_process(bench: Bencher) -> None:
         await wait_for(lambda: not _workers(), what="the camera's process to end")
 
 
+async def test_a_cancellation_while_its_process_ends_leaves_none() -> None:
+    core = FaceCameraCore()
+    async with TcpServer(core) as server:
+        link = cast("CameraLink", link_of(QUICK, f"http://{server.host}:{server.port}/video")())
+
+        async def look() -> None:
+            async with link.stream() as stream:
+                await stream.next(timeout_s=10.0)
+
+        async with asyncio.TaskGroup() as group:
+            for turns in range(12):
+                looking = spawn(group, look(), "look")
+                await wait_for(_workers, what="the process to run")
+                looking.cancel()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                looking.cancel()
+                await asyncio.wait((looking,))
+                await wait_for(lambda: not _workers(), what="the process to end")
+        core.close()
+
+
 async def test_time_over_is_no_picture_and_no_fault(bench: Bencher) -> None:
     async with bench() as camera:
         camera.core.scene = Scene.NOBODY
