@@ -16,6 +16,8 @@ class DeviceState(StrEnum):
     BUSY = "busy"
     FAULTED = "faulted"
     RECOVERING = "recovering"
+    UPDATING = "updating"
+    """Its driver is away: something else has its link, to give it other firmware."""
 
 
 class DeviceEvent(StrEnum):
@@ -28,6 +30,8 @@ class DeviceEvent(StrEnum):
     FAILED = "failed"
     LOST = "lost"
     RETRY = "retry"
+    TAKEN = "taken"
+    GIVEN_BACK = "given_back"
 
 
 _S, _E = DeviceState, DeviceEvent
@@ -51,5 +55,11 @@ TABLE: Mapping[tuple[DeviceState, DeviceEvent], DeviceState] = MappingProxyType(
         (_S.RECOVERING, _E.OPENED): _S.STARTING,
         (_S.RECOVERING, _E.LOST): _S.ABSENT,
         (_S.RECOVERING, _E.FAILED): _S.FAULTED,
+        (_S.ABSENT, _E.TAKEN): _S.UPDATING,
+        (_S.STARTING, _E.TAKEN): _S.UPDATING,
+        (_S.READY, _E.TAKEN): _S.UPDATING,
+        (_S.FAULTED, _E.TAKEN): _S.UPDATING,
+        (_S.RECOVERING, _E.TAKEN): _S.UPDATING,
+        (_S.UPDATING, _E.GIVEN_BACK): _S.RECOVERING,
     }
 )

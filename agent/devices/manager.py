@@ -28,7 +28,7 @@ from wire.faults import Fault
 from wire.profile import Capability
 
 T = TypeVar("T")
-START_S, STOP_S, STEADY_S = 30.0, 3.0, 30.0
+START_S, STOP_S, STEADY_S, ALIVE_S = 30.0, 3.0, 30.0, 10.0
 EVENTS_MAX = 1_000
 _USABLE = (DeviceState.READY, DeviceState.BUSY)
 log = get_logger(__name__)
@@ -50,11 +50,13 @@ class Seen:
     fault: Fault | None = None
     """Why it is not in use, while it is not."""
     detail: str = ""
+    marks: Mapping[Fault, str] = field(default_factory=dict)
+    """What others know of it that it cannot say itself."""
 
     @property
     def faults(self) -> Mapping[Fault, str]:
         """Everything that is up."""
-        return {**self.status.faults, **({} if self.fault is None else {self.fault: self.detail})}
+        return {**self.status.faults, **self.marks, **({} if self.fault is None else {self.fault: self.detail})}
 
 
 class Sink(Protocol):
@@ -161,6 +163,25 @@ class DeviceManager:
         """
         return await self._devices[component].use(work)
 
+    async def exclusive(self, component: str, work: Callable[[MakeLink], Awaitable[T]]) -> T:
+        """Let `work` have a device without its driver: it opens links of its own, and closes them.
+
+        For a device in any state but in use; its life begins anew afterwards, whatever became of the work.
+
+        Raises:
+            NotUsable: it is in use; the work was not begun.
+            KeyError: there is no such component. What the work raises passes through.
+        """
+        return await self._devices[component].exclusive(work)
+
+    async def until(self, component: str, is_so: Callable[[Seen], bool]) -> Seen:
+        """Wait until a device is as wanted; the caller sets the deadline. Raises: KeyError."""
+        return await self._devices[component].until(is_so)
+
+    def mark(self, component: str, fault: Fault, detail: str | None) -> None:
+        """Say of a device what it cannot say itself; None takes it back. Raises: KeyError."""
+        self._devices[component].mark(fault, detail)
+
     def note(self, seen: Seen) -> None:
         """Pass on that a device is another way."""
         self._changed[seen.component] = seen
@@ -186,6 +207,14 @@ class DeviceManager:
                 await self._sink.happened(*self._events.popleft())
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """Somebody wants a device to himself."""
+
+    granted: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class _Device:
     """One device; to its driver it is the `Owner`."""
 
@@ -196,6 +225,9 @@ class _Device:
         self._backoff = Backoff(base_s=min(1.0, cap_s), cap_s=cap_s)
         self._driver: Driver | None = None
         self._over = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._claim: _Claim | None = None
+        self._scope: asyncio.Timeout | None = None
         self.seen = Seen(device.component, device.capability, facts=DeviceFacts(model=device.model or None))
 
     # --- Owner -------------------------------------------------------------------------------------------
@@ -217,11 +249,42 @@ class _Device:
             self._step(DeviceEvent.RETRY)
         while True:
             began_s = self._clock.monotonic()
-            self._fail(*await self._once())
-            if self._clock.monotonic() - began_s >= STEADY_S:
-                self._backoff.reset()
-            await asyncio.sleep(self._backoff.next_s())
-            self._step(DeviceEvent.RETRY)
+            ended = await self._unless_claimed(self._once)
+            if ended is not None:
+                self._fail(*ended)
+                if self._clock.monotonic() - began_s >= STEADY_S:
+                    self._backoff.reset()
+                await self._unless_claimed(lambda: asyncio.sleep(self._backoff.next_s()))
+            if ended is not None and self._claim is None:
+                self._step(DeviceEvent.RETRY)
+            else:
+                await self._lend()
+
+    async def _unless_claimed(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Do it, or give it up once somebody wants the device to himself."""
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                return None if self._claim is not None else await work()
+        except TimeoutError:
+            return None
+        finally:
+            self._scope = None
+
+    async def _lend(self) -> None:
+        """Keep out of the way for as long as somebody has the device; he may have changed his mind already."""
+        self._step(DeviceEvent.TAKEN)
+        claim = self._claim
+        try:
+            if claim is not None:
+                claim.granted.set()
+            while claim is not None and not claim.over.is_set():
+                self.alive()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(ALIVE_S):
+                        await claim.over.wait()
+        finally:
+            self._backoff.reset()
+            self._step(DeviceEvent.GIVEN_BACK)
 
     async def _once(self) -> tuple[Fault, str, DeviceEvent]:
         """Open, start and run it until it fails; why it failed. What is none of its failures is a bug and passes."""
@@ -278,18 +341,42 @@ class _Device:
     def _set(self, seen: Seen) -> None:
         if seen != self.seen:
             before, self.seen = self.seen, seen
+            self._moved.set()
+            self._moved = asyncio.Event()
             self._manager.note(seen)
             if self._manager.watch is not None:
                 self._manager.watch.moved(before, seen)
 
+    def mark(self, fault: Fault, detail: str | None) -> None:
+        marks = {known: text for known, text in self.seen.marks.items() if known is not fault}
+        self._set(replace(self.seen, marks=marks if detail is None else {**marks, fault: detail}))
+
+    async def until(self, is_so: Callable[[Seen], bool]) -> Seen:
+        while not is_so(self.seen):
+            await self._moved.wait()
+        return self.seen
+
     # --- its use -----------------------------------------------------------------------------------------
+
+    async def exclusive(self, work: Callable[[MakeLink], Awaitable[T]]) -> T:
+        if self._claim is not None or self.seen.state in {DeviceState.BUSY, DeviceState.UPDATING}:
+            raise NotUsable(Fault.DEVICE_BUSY)
+        claim = self._claim = _Claim()
+        try:
+            if self._scope is not None and not self._scope.expired():
+                self._scope.reschedule(asyncio.get_running_loop().time())
+            await claim.granted.wait()
+            return await work(self._device.make_link)
+        finally:
+            self._claim = None
+            claim.over.set()
 
     async def use(self, work: Callable[[Driver], Awaitable[T]]) -> T:
         driver, over = self._driver, self._over
+        if self._claim is not None or self.seen.state is DeviceState.BUSY:
+            raise NotUsable(Fault.DEVICE_BUSY)
         if driver is None or self.seen.state not in _USABLE:
             raise NotUsable(self.seen.fault or Fault.NOT_RESPONDING, "not ready")
-        if self.seen.state is DeviceState.BUSY:
-            raise NotUsable(Fault.DEVICE_BUSY)
         self._step(DeviceEvent.JOB)
         try:
             async with TaskGroup() as group:

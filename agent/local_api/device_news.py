@@ -25,6 +25,7 @@ DEVICE: Final[Mapping[DeviceState, str]] = MappingProxyType(
         DeviceState.BUSY: "deviceBusy",
         DeviceState.FAULTED: "hardwareError",
         DeviceState.RECOVERING: "starting",
+        DeviceState.UPDATING: "deviceBusy",
     }
 )
 

@@ -24,7 +24,7 @@ from wire.faults import FACTS, RANK, Fault, Severity
 from wire.profile import Capability
 
 T = TypeVar("T")
-_WAITS: Final = frozenset({DeviceState.STARTING, DeviceState.RECOVERING, DeviceState.ABSENT, DeviceState.FAULTED})
+_WAITS: Final = frozenset(DeviceState) - {DeviceState.READY, DeviceState.BUSY}
 
 
 def desks(devices: DeviceManager) -> dict[str, Printer]:

@@ -72,6 +72,7 @@ export const WORDS = {
   },
   states: {
     online: ["就绪", "ready"], deviceBusy: ["使用中", "busy"], starting: ["启动中", "starting"],
+    updating: ["更新固件中", "updating"],
     hardwareError: ["故障", "faulted"], noDevice: ["未连接", "absent"],
   },
   steps: {
@@ -109,5 +110,6 @@ export const WORDS = {
     pages: ["页数相符", "pages counted"], refused: ["被拒绝", "refused"], left: ["遗留", "left"], mains: ["市电", "mains"], battery: ["电池", "battery"], ready: ["就绪", "ready"],
     printed: ["已打印", "printed"], ok: ["正常", "ok"], resident: ["居民身份证", "resident"], bank: ["银行卡", "bank"], social: ["社保卡", "social"],
     absent: ["未连接", "absent"], faulted: ["故障", "faulted"], recovering: ["恢复中", "recovering"], starting: ["启动中", "starting"],
+    updating: ["更新固件中", "updating"],
   },
 };

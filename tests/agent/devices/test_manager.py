@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import pytest
 import yaml
@@ -18,9 +18,10 @@ from agent.devices.id_card_reader.types import IdDocument
 from agent.devices.machine import DeviceState
 from agent.devices.manager import DeviceManager, NotUsable, Seen, fitted
 from agent.devices.profiles import load_kiosk
+from agent.devices.registry import MakeLink
 from agent.devices.types import DeviceFacts, Driver
 from agent.errors import DeviceFault
-from agent.links.base import LinkLost
+from agent.links.base import ByteLink, LinkLost, LinkTimeout
 from kit.clock import SystemClock
 from kit.supervise import spawn
 from simulators.devices.id_card_reader import IdCardReaderCore, ReaderFault, SimulatedCard
@@ -182,6 +183,101 @@ async def test_events_travel(tmp_path: Path, kiosk: Path) -> None:
         await bench.until("left", DeviceState.READY)
         bench.cores["left"].put(SimulatedCard(People(3).person()))
         await wait_for(lambda: ("left", "CardReader.MediaInsertedEvent") in bench.sink.events)
+
+
+async def _say_hello(make_link: MakeLink) -> bytes:
+    """Who is on the line, asked without any driver: the reader's own reset command."""
+    link = cast("ByteLink", make_link())
+    await link.open()
+    try:
+        await link.write(RESET, timeout_s=1.0)
+        return await link.read(timeout_s=1.0)
+    finally:
+        await link.close()
+
+
+RESET = bytes.fromhex("aaaaaa9669000310ffec")
+
+
+async def test_somebody_has_a_device_to_himself(tmp_path: Path, kiosk: Path) -> None:
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+        held, go_on = asyncio.Event(), asyncio.Event()
+
+        async def work(make_link: MakeLink) -> bytes:
+            answer = await _say_hello(make_link)
+            held.set()
+            await go_on.wait()
+            return answer
+
+        async with asyncio.TaskGroup() as group:
+            first = spawn(group, bench.manager.exclusive("left", work), "first")
+            await held.wait()
+            await bench.until("left", DeviceState.UPDATING)
+            for other in (bench.manager.use("left", _read), bench.manager.exclusive("left", work)):
+                with pytest.raises(NotUsable, match="device_busy"):
+                    await other
+            assert bench.sink.latest["right"].state is DeviceState.READY
+            go_on.set()
+        assert first.result().startswith(b"\xaa\xaa\xaa\x96\x69")
+        await bench.until("left", DeviceState.READY)
+        bench.cores["left"].put(SimulatedCard(People(3).person()))
+        assert await bench.manager.use("left", _read) is not None
+
+
+async def test_a_device_in_use_is_not_taken_away(tmp_path: Path, kiosk: Path) -> None:
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+        async with asyncio.TaskGroup() as group:
+            reading = spawn(group, bench.manager.use("left", _read), "reading")
+            await bench.until("left", DeviceState.BUSY)
+            with pytest.raises(NotUsable, match="device_busy"):
+                await bench.manager.exclusive("left", _say_hello)
+            reading.cancel()
+        await bench.until("left", DeviceState.READY)
+
+
+async def test_a_device_that_is_not_there_can_be_taken(tmp_path: Path, kiosk: Path) -> None:
+    """What a boot loader looks like: its driver never gets through."""
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+        bench.cores["left"].script(ReaderFault.SILENCE, times=1_000_000)
+        await wait_for(lambda: bench.sink.latest["left"].fault is not None)
+        with pytest.raises(LinkTimeout):
+            await bench.manager.exclusive("left", _say_hello)
+        bench.ports["left"].unplug()
+        await wait_for(lambda: bench.sink.latest["left"].fault is Fault.UNPLUGGED)
+        with pytest.raises(LinkLost):
+            await bench.manager.exclusive("left", _say_hello)
+        bench.cores["left"].repair()
+        await bench.ports["left"].plug()
+        await bench.until("left", DeviceState.READY)
+
+
+async def test_who_changes_his_mind_gives_the_device_back(tmp_path: Path, kiosk: Path) -> None:
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+
+        async def never(_: MakeLink) -> None:
+            await asyncio.Event().wait()
+
+        for turns in range(8):  # cancelled at each of the first steps of taking it
+            async with asyncio.TaskGroup() as group:
+                taking = spawn(group, bench.manager.exclusive("left", never), "taking")
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                taking.cancel()
+            await bench.until("left", DeviceState.READY)
+
+
+async def test_a_mark_is_a_fault_until_it_is_taken_back(tmp_path: Path, kiosk: Path) -> None:
+    async with _running(tmp_path, kiosk) as bench:
+        await bench.until("left", DeviceState.READY)
+        bench.manager.mark("left", Fault.FIRMWARE_INTERRUPTED, "1.1")
+        seen = await bench.manager.until("left", lambda seen: Fault.FIRMWARE_INTERRUPTED in seen.faults)
+        assert (seen.state, seen.fault) == (DeviceState.READY, None)
+        bench.manager.mark("left", Fault.FIRMWARE_INTERRUPTED, None)
+        assert not bench.manager.look("left").faults
 
 
 class _Buggy:
