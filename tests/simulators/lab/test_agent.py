@@ -2,66 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from agent.app import Agent, prepare
-from agent.settings import DevicesSettings, LocalApiSettings, Settings
-from kit.clock import SystemClock
-from kit.supervise import spawn
-from simulators.lab.card_service import CardService
-from simulators.lab.devices.card_reader import CardReader
-from simulators.lab.kiosk import LabKiosk
-from simulators.lab.lab import Lab, one_kiosk
-from support.card_service import socket_dir
-from support.device_page import Page, open_page
-from support.lab_bench import QUICK, Engineer, running
+from support.lab_agent import page_at_work
 from support.pdf import pdf
-from support.tree import ROOT
 from support.waiting import wait_for
 
-PROFILE = ROOT / "firmware_profiles/kiosks/demo_full.yaml"
 RECEIPT = {"elements": [{"type": "text", "text": "挂号凭条"}, {"type": "pair", "label": "姓名", "value": "赵样例"}]}
-
-
-def _agent(folder: Path, kiosk: LabKiosk) -> Agent:
-    prepare(folder / "data")
-    devices = DevicesSettings(kiosk_profile=PROFILE, ports=kiosk.ports, retry_cap_s=0.05)
-    settings = Settings(data_dir=folder / "data", local_api=LocalApiSettings(port=0), devices=devices)
-    return Agent(settings, SystemClock(), "boot")
-
-
-def _kiosk(folder: Path) -> LabKiosk:
-    kiosk = one_kiosk("kiosk-1", "demo_full", QUICK, folder / "kiosk-1", SystemClock(), 1)
-    service = CardService(folder / "pcscd", "kiosk-1")
-    service.prepare(socket_dir())
-    kiosk.devices["card_reader"] = CardReader("card_reader", "generic-pcsc", service)
-    return kiosk
-
-
-@asynccontextmanager
-async def at_work(folder: Path) -> AsyncIterator[tuple[Engineer, Page, Agent]]:
-    kiosk = await asyncio.to_thread(_kiosk, folder)
-    stop = asyncio.Event()
-    async with running(Lab([kiosk], SystemClock()), folder) as tester:
-        agent = await asyncio.to_thread(_agent, folder, kiosk)
-        async with asyncio.TaskGroup() as group:
-            serving = spawn(group, agent.run(stop=stop), "agent")
-            await agent.local_api.started()
-            async with open_page(agent.local_api.port, agent.token.value) as page:
-                yield tester, page, agent
-            stop.set()
-            await serving
 
 
 @pytest.mark.timeout(30)
 async def test_every_device_of_the_demonstration_works(tmp_path: Path) -> None:
-    async with at_work(tmp_path) as (tester, page, agent):
+    async with page_at_work(tmp_path) as (tester, page, agent):
         manager = agent.devices
         assert manager is not None
         await wait_for(
@@ -101,7 +56,7 @@ async def test_every_device_of_the_demonstration_works(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(30)
 async def test_paper_that_runs_out_changes_what_patients_can_do(tmp_path: Path) -> None:
-    async with at_work(tmp_path) as (tester, page, agent):
+    async with page_at_work(tmp_path) as (tester, page, agent):
 
         def states() -> dict[str, str]:
             return {status.function: status.state.value for status in agent.view.state().functions}
