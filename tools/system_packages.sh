@@ -19,6 +19,7 @@ TEST_PACKAGES=(
   strace           # crash sweep over durable system calls
   procps
   systemd          # systemd-analyze judges the units; nothing is started
+  lrzsz            # judges our YMODEM, both sides
   cups-ipp-utils dbus avahi-daemon # a real IPP printer (ippeveprinter needs the other two) and its judge, ipptool
   nut-server       # a real UPS service
 )

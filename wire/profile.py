@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from wire.consumables import ConsumableUnit, PartName
 from wire.envelope import Code, ComponentName, Scalar, ShortText, Text
 from wire.faults import Fault
+from wire.firmware import FirmwareProfile
 from wire.functions import Lack, PatientFunction
 
 
@@ -87,7 +88,7 @@ class DeviceProfile(ProfileModel):
     capabilities: dict[ShortText, Scalar] = Field(default_factory=dict)
     quirks: dict[ShortText, Scalar] = Field(default_factory=dict)
     consumables: dict[Code, ConsumableProfile] = Field(default_factory=dict, max_length=8)
-    firmware: dict[ShortText, Any] = Field(default_factory=dict)
+    firmware: FirmwareProfile = Field(default_factory=FirmwareProfile)
     notes: Text | None = None
 
 

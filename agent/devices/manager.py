@@ -91,6 +91,8 @@ class Fitted:
     make_link: MakeLink
     make_driver: MakeDriver
     model: str = ""
+    make_bare: MakeLink | None = None
+    """What makes its link with nothing in between; None: the same."""
 
 
 def fitted(places: Sequence[Place], wrapped: Callable[[Place, MakeLink], MakeLink] | None = None) -> list[Fitted]:
@@ -99,21 +101,19 @@ def fitted(places: Sequence[Place], wrapped: Callable[[Place, MakeLink], MakeLin
     Raises:
         ProfileError: a dialect or a link that nothing speaks, or a port that is missing.
     """
-    return [
-        Fitted(
-            place.place.component,
-            place.profile.capability,
-            _link(place, wrapped),
-            driver_of(place.profile),
-            f"{place.profile.vendor} {place.profile.model}",
-        )
-        for place in places
-    ]
+    return [_fitted(place, wrapped) for place in places]
 
 
-def _link(place: Place, wrapped: Callable[[Place, MakeLink], MakeLink] | None) -> MakeLink:
-    made = link_of(place.profile, place.port)
-    return made if wrapped is None else wrapped(place, made)
+def _fitted(place: Place, wrapped: Callable[[Place, MakeLink], MakeLink] | None) -> Fitted:
+    bare, profile = link_of(place.profile, place.port), place.profile
+    return Fitted(
+        place.place.component,
+        profile.capability,
+        bare if wrapped is None else wrapped(place, bare),
+        driver_of(profile),
+        f"{profile.vendor} {profile.model}",
+        bare,
+    )
 
 
 class DeviceManager:
@@ -366,7 +366,7 @@ class _Device:
             if self._scope is not None and not self._scope.expired():
                 self._scope.reschedule(asyncio.get_running_loop().time())
             await claim.granted.wait()
-            return await work(self._device.make_link)
+            return await work(self._device.make_bare or self._device.make_link)
         finally:
             self._claim = None
             claim.over.set()

@@ -1,0 +1,1 @@
+"""Gives devices other firmware: checked first, written down before the first byte, proven by what the device says."""
