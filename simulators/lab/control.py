@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kit.web import SIGNED_IN, Api, Call, FileBody, Hooks, Page, Problem, Routes
 from simulators.lab.actions import ActionRow, describe
 from simulators.lab.device import Device, FactValue, Kind, Tone
+from simulators.lab.devices.face_camera import FaceCamera
 from simulators.lab.devices.receipt_printer import Receipt, ReceiptPrinter, text_of
 from simulators.lab.devices.report_printer import ReportPrinter
 from simulators.lab.errors import ActionRefused, BadArguments, UnknownAction
@@ -105,6 +106,7 @@ def api(lab: Lab, token: str, version: str) -> Api[Tester]:
     routes = Routes("lab")
     _add_views(routes, lab)
     _add_papers(routes, lab)
+    _add_sight(routes, lab)
     _add_orders(routes, lab)
 
     async def authenticate(request: web.Request) -> Tester | None:
@@ -199,6 +201,20 @@ def _add_papers(routes: Routes, lab: Lab) -> None:
             for one in printer.reports()
         ]
         return Page[ReportRow](items=rows, total=len(rows))
+
+
+def _add_sight(routes: Routes, lab: Lab) -> None:
+    @routes.get(
+        "/api/v1/kiosks/{name}/devices/{component}/picture.jpg",
+        permission=SIGNED_IN,
+        summary="摄像头前的画面 · What is in front of the camera",
+        responses={404: "no camera"},
+    )
+    async def picture(call: Call, name: str, component: str) -> FileBody:
+        camera = lab.device(name, component)
+        if not isinstance(camera, FaceCamera):
+            raise Problem(404, "no_camera", "这个设备不是摄像头 · This device is no camera")
+        return FileBody(await asyncio.to_thread(camera.picture), "image/jpeg")
 
 
 def _add_orders(routes: Routes, lab: Lab) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulators.devices.face_camera import CameraFault, FaceCameraCore, Scene
+from simulators.devices.face_camera import CameraFault, FaceCameraCore, Scene, draw
 from simulators.devices.transports import TcpServer
 from simulators.lab.actions import Arguments, Group, NoArguments, action, labelled, table
 from simulators.lab.device import WIRED, ByteDevice, Fact, FactValue, Kind, Tone
@@ -53,6 +53,10 @@ class FaceCamera(ByteDevice):
             "faults": ", ".join(sorted(self.core.faults)) or None,
             "pictures": self.core.pictures,
         }
+
+    def picture(self) -> bytes:
+        """What is in front of it, as JPEG; nothing is taken from the host's stream. Drawing: belongs in a thread."""
+        return draw(self.core.scene, self.core.pictures)
 
     async def set_scene(self, arguments: SetScene) -> None:
         """Somebody steps in front of it, or the light changes."""

@@ -38,6 +38,7 @@ class Bench {
     if (isLinked) {
       const [kiosks, kinds] = await Promise.all([this.lab.list("/api/v1/kiosks"), this.lab.list("/api/v1/kinds")]);
       this.kiosks = kiosks;
+      this.cards.clear();
       this.kinds = new Map(kinds.map((kind) => [kind.kind, kind]));
     }
     this.draw();
@@ -77,6 +78,7 @@ class Bench {
   }
 
   drawKiosks(main) {
+    this.keepRows();
     this.cards.clear();
     this.summaries.clear();
     if (this.isLinked && this.kiosks.length === 0) {
@@ -85,6 +87,13 @@ class Bench {
     }
     main.replaceChildren(...this.kiosks.map((kiosk) => this.column(kiosk)));
     for (const kiosk of this.kiosks) this.summarise(kiosk.name);
+  }
+
+  /* What cards have heard since the kiosks were listed outlives them. */
+  keepRows() {
+    for (const kiosk of this.kiosks) {
+      kiosk.devices = kiosk.devices.map((row) => this.cards.get(`${kiosk.name}/${row.component}`)?.row ?? row);
+    }
   }
 
   column(kiosk) {
@@ -110,14 +119,16 @@ class Bench {
   }
 
   drawLog() {
-    document.getElementById("log-rows").replaceChildren(...this.news.map((item) => {
+    const rows = this.news.map((item) => {
       const card = this.cards.get(`${item.kiosk}/${item.component}`);
       const action = card?.kind.actions.find((row) => row.name === item.action);
       const time = item.at.toLocaleTimeString(currentLanguage(), { hour12: false });
       return make("li", {}, make("time", {}, time), make("span", {}, item.kiosk),
         make("span", {}, card ? label(card.kind) : item.component),
         make("strong", {}, action ? label(action) : item.action));
-    }));
+    });
+    if (rows.length === 0) rows.push(make("li", { className: "muted" }, text("noLog")));
+    document.getElementById("log-rows").replaceChildren(...rows);
   }
 }
 

@@ -5,8 +5,11 @@ import { defaults, formOf } from "./forms.js";
 import { iconOf } from "./icons.js";
 import { Refused } from "./lab.js";
 import { Receipts, Reports } from "./papers.js";
-import { label, text } from "./texts.js";
+import { Sight } from "./sight.js";
+import { isChinese, label, text, wordText, wordsText } from "./texts.js";
 
+/* Facts whose values are words of the lab's tables. */
+const WORDED = new Set(["scene", "faults", "status"]);
 const GROUPS = ["patient", "staff", "wear", "link"];
 
 export class DeviceCard {
@@ -21,15 +24,17 @@ export class DeviceCard {
     this.model = make("span", { className: "model" });
     this.facts = make("dl", { className: "facts" });
     this.troubles = make("p", { className: "troubles", hidden: true });
-    this.paper = this.paperOf();
-    this.element = make("article", { className: "card", dataset: { component: row.component } },
-      this.head(), this.troubles, this.facts, this.buttons(), this.paper ? this.paper.element : null);
+    this.extra = this.extraOf();
+    this.element = make("article", { className: "card", dataset: { component: row.component, kind: kind.kind } },
+      this.head(), this.troubles, this.facts, this.buttons(), this.extra ? this.extra.element : null);
     this.update(row);
   }
 
-  paperOf() {
+  /* What comes out of the device, or what it sees. */
+  extraOf() {
     if (this.kind.kind === "receipt_printer") return new Receipts(this.lab, this.kiosk, this.row.component);
     if (this.kind.kind === "report_printer") return new Reports(this.lab, this.kiosk, this.row.component);
+    if (this.kind.kind === "face_camera") return new Sight(this.lab, this.kiosk, this.row.component);
     return null;
   }
 
@@ -99,11 +104,11 @@ export class DeviceCard {
     this.mood.textContent = text(mood);
     this.model.textContent = this.row.model;
     this.troubles.hidden = this.row.troubles.length === 0;
-    this.troubles.textContent = `${text("waiting")}: ${this.row.troubles.join(", ")}`;
+    this.troubles.textContent = `${text("waiting")}: ${this.row.troubles.map(troubleText).join(isChinese() ? "；" : "; ")}`;
     const shown = this.kind.facts.filter((fact) => isShown(fact, this.row.state[fact.name]));
     this.facts.replaceChildren(...shown.map((fact) => factOf(fact, this.row.state[fact.name])));
     this.facts.hidden = shown.length === 0;
-    if (this.paper) this.paper.update(this.row.state);
+    if (this.extra) this.extra.update(this.row.state, this.row.plugged);
   }
 
   openDrawer(only = null) {
@@ -141,6 +146,12 @@ export class DeviceCard {
   }
 }
 
+/* `delay 2` in words; a bare 1 says nothing. */
+function troubleText(trouble) {
+  const [fault, value] = trouble.split(" ");
+  return value === undefined || value === "1" ? wordText(fault) : `${wordText(fault)} ${value}`;
+}
+
 function isShown(fact, value) {
   if (value === undefined || value === null) return false;
   return fact.tone === "light" || typeof value !== "boolean" || value;
@@ -148,7 +159,8 @@ function isShown(fact, value) {
 
 function factOf(fact, value) {
   const isOn = value === true || (fact.tone === "alarm" && Boolean(value));
-  const said = typeof value === "boolean" ? text(value ? "yes" : "no") : String(value);
+  const words = WORDED.has(fact.name) ? wordsText(value) : String(value);
+  const said = typeof value === "boolean" ? text(value ? "yes" : "no") : words;
   const chip = make("div", { className: `fact ${fact.tone}${isOn ? " on" : ""}` },
     make("dt", {}, label(fact)), make("dd", {}, said));
   if (typeof value === "boolean") chip.classList.add("boolean");

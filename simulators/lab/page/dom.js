@@ -12,6 +12,30 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/* Keeps calls at least `gap_ms` apart and never loses the last one. */
+export function calm(work, gap_ms) {
+  let isBusy = false;
+  let isWanted = false;
+  return async function ask() {
+    if (isBusy) {
+      isWanted = true;
+      return;
+    }
+    isBusy = true;
+    try {
+      await work();
+    } finally {
+      setTimeout(() => {
+        isBusy = false;
+        if (isWanted) {
+          isWanted = false;
+          ask();
+        }
+      }, gap_ms);
+    }
+  };
+}
+
 const NOTICE_MS = 6_000;
 let hiding = 0;
 

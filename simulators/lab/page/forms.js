@@ -1,7 +1,7 @@
 /* Arguments of actions: a field for each, made from the lab's own table. */
 
 import { make } from "./dom.js";
-import { label, text } from "./texts.js";
+import { label, text, wordText } from "./texts.js";
 
 let fields = 0;
 
@@ -32,7 +32,7 @@ export function formOf(action, device, known, send) {
 
 function inputOf(argument, value) {
   if (argument.choices) {
-    const options = argument.choices.map((choice) => make("option", { value: choice }, choice));
+    const options = argument.choices.map((choice) => make("option", { value: choice }, wordText(choice)));
     const select = make("select", { required: true }, ...options);
     if (value) select.value = value;
     return select;

@@ -1,34 +1,10 @@
 /* What came out of printers: receipts as pictures, report jobs as a list. */
 
-import { make } from "./dom.js";
+import { calm, make } from "./dom.js";
 import { devicePath } from "./lab.js";
 import { stateText, text } from "./texts.js";
 
 const REPORTS_SHOWN = 4;
-
-/* Keeps calls at least `gap_ms` apart and never loses the last one. */
-function calm(work, gap_ms) {
-  let isBusy = false;
-  let isWanted = false;
-  return async function ask() {
-    if (isBusy) {
-      isWanted = true;
-      return;
-    }
-    isBusy = true;
-    try {
-      await work();
-    } finally {
-      setTimeout(() => {
-        isBusy = false;
-        if (isWanted) {
-          isWanted = false;
-          ask();
-        }
-      }, gap_ms);
-    }
-  };
-}
 
 export class Receipts {
   constructor(lab, kiosk, component) {

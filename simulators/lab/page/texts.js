@@ -1,3 +1,5 @@
+import { WORDS } from "./words.js";
+
 /* What the page itself says; names of devices, facts and actions come from the lab. */
 
 const TEXTS = {
@@ -8,6 +10,7 @@ const TEXTS = {
     offline: "未连接，正在重试",
     other: "English",
     log: "操作记录",
+    noLog: "还没有操作。",
     noToken: "请使用 kiosk-sim lab run 打印的完整网址打开本页（网址中带有令牌）。",
     noKiosks: "实验室里没有自助机。",
     faults: "故障…",
@@ -23,10 +26,8 @@ const TEXTS = {
     group_staff: "工作人员",
     group_wear: "设备故障",
     group_link: "线路",
-    swap: "换型号",
     port: "端口",
-    waiting: "线路上的故障",
-    none: "无",
+    waiting: "线路故障",
     receipt: "第 {n} 张凭条",
     printing: "正在打印…",
     noReceipt: "还没有凭条",
@@ -34,7 +35,6 @@ const TEXTS = {
     older: "前一张",
     enlarge: "放大凭条",
     text: "文字",
-    reports: "报告作业",
     noReports: "还没有作业",
     pages: "{printed}/{pages} 页",
     devices: "{n} 个设备",
@@ -42,12 +42,10 @@ const TEXTS = {
     allWell: "全部正常",
     yes: "是",
     no: "否",
-    choose: "请选择",
     done: "{name}：{action}",
     unreachable: "实验室没有应答，请确认它仍在运行。",
-    byItself: "状态变化",
-    lamps: "灯与门",
-    preview: "摄像头画面",
+    preview: "摄像头看到的画面：{scene}",
+    noPreview: "没有画面",
     states: {
       pending: "排队", processing: "打印中", stopped: "已暂停", canceled: "已取消", aborted: "已中止", completed: "完成",
     },
@@ -59,6 +57,7 @@ const TEXTS = {
     offline: "Not connected, trying again",
     other: "中文",
     log: "What happened",
+    noLog: "Nothing was done yet.",
     noToken: "Open this page with the whole address that kiosk-sim lab run prints: the token is part of it.",
     noKiosks: "There is no kiosk in this lab.",
     faults: "Faults…",
@@ -74,10 +73,8 @@ const TEXTS = {
     group_staff: "Staff",
     group_wear: "The device fails",
     group_link: "The link",
-    swap: "Swap the model",
     port: "Port",
     waiting: "Faults of the link",
-    none: "none",
     receipt: "Receipt {n}",
     printing: "Printing…",
     noReceipt: "No receipt yet",
@@ -85,7 +82,6 @@ const TEXTS = {
     older: "Older",
     enlarge: "Enlarge the receipt",
     text: "Text",
-    reports: "Report jobs",
     noReports: "No job yet",
     pages: "{printed} of {pages} pages",
     devices: "{n} devices",
@@ -93,12 +89,10 @@ const TEXTS = {
     allWell: "all well",
     yes: "yes",
     no: "no",
-    choose: "choose",
     done: "{name}: {action}",
     unreachable: "The lab does not answer: is it still running?",
-    byItself: "changed",
-    lamps: "Lights and doors",
-    preview: "Camera picture",
+    preview: "What the camera sees: {scene}",
+    noPreview: "No picture",
     states: {
       pending: "queued", processing: "printing", stopped: "stopped", canceled: "cancelled", aborted: "aborted",
       completed: "done",
@@ -126,6 +120,16 @@ export function switchLanguage() {
 export function text(key, values = {}) {
   const found = TEXTS[language][key] ?? key;
   return Object.entries(values).reduce((said, [name, value]) => said.replace(`{${name}}`, String(value)), found);
+}
+
+/* A word of the lab's tables, or the word as it is. */
+export function wordText(word) {
+  return WORDS[word]?.[isChinese() ? 0 : 1] ?? String(word);
+}
+
+/* Several words of the lab's tables in one string, with commas or blanks between. */
+export function wordsText(words) {
+  return String(words).split(/,? /).map(wordText).join(isChinese() ? "、" : ", ");
 }
 
 export function stateText(state) {
