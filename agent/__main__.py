@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_USAGE)
     if given.command == "maintenance":
         sys.exit(_maintenance_code(settings))
+    if given.command == "firmware":
+        sys.exit(_firmware(settings))
     if given.command == "devices":
         sys.exit(_scan(settings, given.config, as_json=given.json, is_writing=given.write))
     if given.command == "recording":
@@ -76,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("--json", action="store_true", help="输出 JSON")
     scan.add_argument(
         "--write", action="store_true", help="把确定的端口写入设置文件 (write ports that are sure to the settings)"
+    )
+    firmware = commands.add_parser("firmware", help="设备固件 (firmware of devices)")
+    tells = firmware.add_subparsers(dest="action", required=True, metavar="操作")
+    tells.add_parser(
+        "list", help="列出可用更新与固件文件是否正确; 更新在维护页面进行 (updates and their images; nothing is sent)"
     )
     maintenance = commands.add_parser("maintenance", help="现场维护 (maintenance at the kiosk)")
     doings = maintenance.add_subparsers(dest="action", required=True, metavar="操作")
@@ -137,6 +144,18 @@ def _scan(settings: Settings, config: Path, *, as_json: bool, is_writing: bool) 
     except PortsFileError as error:
         print(f"无法写入设置文件 (cannot write): {error}", file=sys.stderr)
         return EXIT_FAILED
+    return 0 if is_whole else EXIT_FAILED
+
+
+def _firmware(settings: Settings) -> int:
+    from agent.firmware.table import firmware_lines  # noqa: PLC0415 - `run` and `status` do without it
+
+    try:
+        is_whole, lines = firmware_lines(settings)
+    except ProfileError as error:
+        print(f"设备配置文件错误 (profile): {error}", file=sys.stderr)
+        return EXIT_USAGE
+    print("\n".join(lines))
     return 0 if is_whole else EXIT_FAILED
 
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from agent.devices.manager import DeviceManager, Seen
     from agent.devices.profiles import Place
     from agent.devices.recording import DeviceRecording
+    from agent.firmware.service import Firmware
     from agent.health.capabilities import Capabilities
     from agent.health.devices import DeviceNews
     from agent.local_api.dialogue import Command
@@ -216,7 +217,9 @@ class Agent:
         self.shelf = Shelf(data / FOLDER, kept)
         self.capabilities: Capabilities | None = None
         self.guard: PowerGuard | None = None
+        self.places: list[Place] = []
         self.devices = self._devices()
+        self.firmware = None if self.devices is None else self._firmware(self.devices, data)
         self.spool = None if self.devices is None else self._spool(self.devices, data / "print")
         self.description = Description(host_facts(), self.lease, self.devices, self.capabilities)
         self.view = AgentView(self)
@@ -269,6 +272,8 @@ class Agent:
                 parts.append(Supervised("print-spool", self.spool.run))
             if self.previews is not None:
                 parts.append(Supervised("previews", self.previews.run))
+            if self.firmware is not None:
+                parts.append(Supervised("firmware", self.firmware.run))
             if self.maintenance is not None:
                 parts.append(Supervised("maintenance", self.maintenance.run))
             if notifier is not None:
@@ -293,7 +298,7 @@ class Agent:
         from agent.local_api.device_news import PageNews  # noqa: PLC0415 - the same
 
         profile = find_kiosk(chosen.kiosk_profile, self.settings.profile_dir)
-        places = load_kiosk(profile, chosen.ports)
+        places = self.places = load_kiosk(profile, chosen.ports)
         news = DeviceNews(self.reporter, self.components)
         for place in places:
             kind, silent_after_s = place.profile.capability, place.place.silent_after_s
@@ -305,6 +310,25 @@ class Agent:
         watch = self._recording()
         devices = fitted(places, watch.wrapped)
         return DeviceManager(devices, sink, self.clock, cap_s=chosen.retry_cap_s, watch=watch)
+
+    def _firmware(self, devices: DeviceManager, data: Path) -> Firmware | None:
+        """For kiosks whose profiles name an update."""
+        if not any(place.profile.firmware.updates for place in self.places):
+            return None
+        from agent.firmware.note import FOLDER as NOTES  # noqa: PLC0415 - most kiosks need none of it
+        from agent.firmware.note import Notes  # noqa: PLC0415 - the same
+        from agent.firmware.service import Firmware, Surroundings, targets_of  # noqa: PLC0415 - the same
+        from agent.uplink.files import sync_directory  # noqa: PLC0415 - the same
+
+        around = Surroundings(
+            devices=devices,
+            images=self.settings.devices.firmware_dir or data / "firmware",
+            notes=Notes(data / NOTES, write_whole, sync_directory),
+            reporter=self.reporter,
+            clock=self.clock,
+            is_on_mains=lambda: not self.power.is_on_battery,
+        )
+        return Firmware(targets_of(self.places), around)
 
     def _recording(self) -> DeviceRecording:
         from agent.devices.recording import DeviceRecording  # noqa: PLC0415 - as in `_devices`
@@ -378,6 +402,7 @@ class Agent:
                 clock=self.clock,
                 kiosk=self.view.kiosk,
                 refilled=None if self.capabilities is None else self.capabilities.refilled,
+                firmware=self.firmware,
                 told=lambda: self.feed.status("maintenance", {"kind": "maintenance", "is_open": made.is_open}),
             )
         )

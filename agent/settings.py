@@ -112,6 +112,9 @@ class DevicesSettings(Section):
         default=None,
         description="USB ids (vvvv:pppp) this kiosk may have; any other is an alarm. None: only storage is",
     )
+    firmware_dir: Path | None = Field(
+        default=None, description="folder with firmware images for devices; default: firmware in the data directory"
+    )
     switch_off_command: list[Text] = Field(
         default_factory=list, description="run when the UPS will not last, e.g. systemctl poweroff; none: nothing"
     )

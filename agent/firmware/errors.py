@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from agent.errors import AgentError
 
@@ -31,6 +32,10 @@ class Why(StrEnum):
     KEEPS_OLD = "keepsOld"
     NOT_BACK = "notBack"
     INTERRUPTED = "interrupted"
+
+
+NOTHING_BEGUN: Final = tuple(list(Why)[: list(Why).index(Why.NO_BOOT_LOADER)])
+"""The reasons of `FirmwareRefused`; the others are those of updates that were begun."""
 
 
 class FirmwareRefused(AgentError):

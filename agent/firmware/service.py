@@ -118,18 +118,19 @@ class Firmware:
         self._around = around
         self._open: dict[str, Note] = {}
         self._lock = asyncio.Lock()
+        self._group: TaskGroup | None = None
 
     def offers(self) -> list[Offer]:
         """Every update to something else than what a device runs. Looks at no disk."""
         return [
-            Offer(component, update, self._why_not(component, update))
+            Offer(component, update, Why.DEVICE_BUSY if self._lock.locked() else self._why_not(component, update))
             for component, target in self._targets.items()
             for update in target.firmware.updates
             if self._around.devices.look(component).facts.firmware != update.version or component in self._open
         ]
 
     async def update(self, component: str, version: str, by: str, progress: Progress) -> Ended:
-        """Put a version on a device.
+        """Put a version on a device. Who stops waiting stops nothing: what was begun goes on.
 
         Raises:
             FirmwareRefused: nothing was begun.
@@ -138,8 +139,17 @@ class Firmware:
         update = None if target is None else target.firmware.update_to(version)
         if target is None or update is None:
             raise FirmwareRefused(Why.NO_SUCH_UPDATE)
+        if self._group is None:
+            raise FirmwareRefused(Why.NOT_READY)
         if self._lock.locked():
             raise FirmwareRefused(Why.DEVICE_BUSY)
+        work = self._updated(component, update, by, progress)
+        ended = await asyncio.shield(spawn(self._group, _outcome(work), f"firmware {component}"))
+        if isinstance(ended, FirmwareRefused):
+            raise ended
+        return ended
+
+    async def _updated(self, component: str, update: FirmwareUpdate, by: str, progress: Progress) -> Ended:
         async with self._lock:
             why = self._why_not(component, update)
             if why is not None:
@@ -149,10 +159,10 @@ class Firmware:
             earlier = self._open.get(component)
             before = earlier.before if earlier is not None else (seen.facts.firmware or "")
             note = Note(
-                component=component, before=before, version=version, sha256=update.sha256, by=by,
+                component=component, before=before, version=update.version, sha256=update.sha256, by=by,
                 begun_at=self._around.clock.utc(),
             )  # fmt: skip
-            return await self._carried_out(note, image, target, progress)
+            return await self._carried_out(note, image, self._targets[component], progress)
 
     async def run(self) -> None:
         """Settle what an earlier run of this agent left open, until cancelled."""
@@ -160,10 +170,14 @@ class Firmware:
             if note.component in self._targets:
                 self._open[note.component] = note
                 self._around.devices.mark(note.component, Fault.FIRMWARE_INTERRUPTED, note.version)
-        async with TaskGroup() as group:
-            for note in list(self._open.values()):
-                _ = spawn(group, self._recovered(note), f"firmware {note.component}")
-            await asyncio.Event().wait()
+        try:
+            async with TaskGroup() as group:
+                self._group = group
+                for note in list(self._open.values()):
+                    _ = spawn(group, self._recovered(note), f"firmware {note.component}")
+                await asyncio.Event().wait()
+        finally:
+            self._group = None
 
     # --- before -------------------------------------------------------------------------------------------
 
@@ -282,6 +296,14 @@ class Firmware:
                     continue
             if ended.version is not None:
                 return
+
+
+async def _outcome(work: Awaitable[Ended]) -> Ended | FirmwareRefused:
+    """A refusal as a value, so that it ends nothing but itself."""
+    try:
+        return await work
+    except FirmwareRefused as refused:
+        return refused
 
 
 def _unfit(version: str | None, update: FirmwareUpdate) -> Why | None:

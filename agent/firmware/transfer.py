@@ -16,6 +16,7 @@ from agent.links.base import ByteLink, LinkError, LinkLost, LinkTimeout
 from wire.firmware import FlashProfile
 
 REOPEN_S: Final = 0.3
+_PATIENCE: Final = 0.25
 _LAST_S: Final = 2.0
 _CALM_S: Final = 0.3
 Progress = Callable[[int], None]
@@ -58,7 +59,7 @@ async def _woken(make_link: MakeLink, how: FlashProfile, *, is_in_loader: bool) 
                     if must_wake:
                         await sender.link.write(how.wake, timeout_s=how.answer_s)
                         must_wake = False
-                    await sender.wait_until_asked()
+                    await sender.wait_until_asked(is_in_loader=is_in_loader)
                 except LinkError:
                     await sender.link.close()
                     if must_wake:
@@ -85,10 +86,27 @@ class _Sender:
         self._heard: deque[Reply] = deque()
         self._is_over = False
 
-    async def wait_until_asked(self) -> None:
-        """Wait for the first `C`; the caller sets the deadline. Raises: LinkLost; FlashFailed."""
-        while await self._next(self._how.begin_s) is not Reply.BEGIN:
-            pass
+    async def wait_until_asked(self, *, is_in_loader: bool) -> None:
+        """Wait for the first `C`; the caller sets the deadline. Raises: LinkError.
+
+        A boot loader that had the agent or its power cut off under it may still wait for the next block of a file: one
+        that does not ask by itself is told to give that file up.
+        """
+        if is_in_loader:
+            try:
+                async with asyncio.timeout(self._how.begin_s * _PATIENCE):
+                    await self._asked()
+            except TimeoutError:
+                await self.link.write(ymodem.ABORT, timeout_s=self._how.answer_s)
+            else:
+                return
+        await self._asked()
+
+    async def _asked(self) -> None:
+        reply: Reply | None = None
+        while reply is not Reply.BEGIN:
+            with suppress(FlashFailed):  # it confirms that it gave up
+                reply = await self._next(self._how.begin_s)
 
     async def send(self, image: bytes, name: str, progress: Progress) -> None:
         """The whole batch. Raises: FlashFailed; LinkError."""

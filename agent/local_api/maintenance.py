@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
 
+from agent.firmware.errors import NOTHING_BEGUN, Why
 from agent.local_api.dialogue import Progress, Refusal, Verb
 from agent.local_api.payload import Payload, Request
 from agent.maintenance.access import DIGITS
@@ -20,7 +21,9 @@ from wire.faults import FACTS, Fault
 from wire.profile import Capability
 
 TEST_LIMIT_S: Final = 240.0
+FIRMWARE_LIMIT_S: Final = 3_600.0
 SAY: Final = "Maintenance.StepEvent"
+PERCENT: Final = "Maintenance.PercentEvent"
 
 
 class LookMaintenance(Request):
@@ -64,6 +67,13 @@ class MovePaper(InMaintenance):
     """What the engineer did at the step that was shown."""
 
     event: Event
+
+
+class UpdateFirmware(InMaintenance):
+    """Put this version on a device."""
+
+    component: ComponentName
+    version: ShortText
 
 
 class MaintenanceState(Payload):
@@ -135,6 +145,27 @@ class MaintenanceClosed(Payload):
     is_signed: bool
 
 
+class FirmwareOffer(Payload):
+    """An update that a device could get."""
+
+    component: ComponentName
+    runs: str | None = Field(default=None, description="what the device said when it was last asked")
+    version: str
+    why_not: Why | None = Field(default=None, description="why it cannot get it now")
+
+
+class FirmwareOffers(Payload):
+    """All of them."""
+
+    offers: list[FirmwareOffer]
+
+
+class SayPercent(Payload):
+    """How much of the image is in the device."""
+
+    percent: int = Field(ge=0, le=100)
+
+
 class SayStep(Payload):
     """What the engineer is to do now, by the key of its text."""
 
@@ -190,6 +221,33 @@ class _Desk:
     async def confirm(self, request: ConfirmResult, _progress: Progress) -> ResultView:
         return _result(await self._maintenance.confirm(request.pass_word, request.no, is_good=request.is_good))
 
+    async def firmware(self, request: InMaintenance, _progress: Progress) -> FirmwareOffers:
+        return FirmwareOffers(
+            offers=[
+                FirmwareOffer(
+                    component=offer.component,
+                    runs=seen.facts.firmware,
+                    version=offer.update.version,
+                    why_not=offer.why_not,
+                )
+                for seen, offer in self._maintenance.offers(request.pass_word)
+            ]
+        )
+
+    async def update_firmware(self, request: UpdateFirmware, progress: Progress) -> ResultView:
+        is_over = False
+
+        def tell(percent: int) -> None:
+            if not is_over:  # it goes on when the page has stopped waiting
+                progress.event(PERCENT, {"percent": percent})
+
+        try:
+            return _result(
+                await self._maintenance.update_firmware(request.pass_word, request.component, request.version, tell)
+            )
+        finally:
+            is_over = True
+
     async def begin_paper(self, request: BeginPaper, _progress: Progress) -> PaperView:
         return _paper(self._maintenance.begin_paper(request.pass_word, request.component))
 
@@ -224,6 +282,15 @@ def verbs(maintenance: Maintenance, devices: Devices) -> dict[str, Verb]:
         "Maintenance.Confirm": Verb(
             ConfirmResult, _told(desk.confirm), 30.0, "人工确认结果 · What the engineer saw", ResultView,
             refusals=(*mine, "noSuchResult"),
+        ),
+        "Maintenance.Firmware": Verb(
+            InMaintenance, _told(desk.firmware), 10.0, "可用的设备固件更新 · Updates that devices could get",
+            FirmwareOffers, refusals=mine,
+        ),
+        "Maintenance.UpdateFirmware": Verb(
+            UpdateFirmware, _told(desk.update_firmware), FIRMWARE_LIMIT_S,
+            "更新设备固件, 取消不会中断更新 · Put firmware on a device; cancelling stops no update",
+            ResultView, {PERCENT: SayPercent}, (*mine, *NOTHING_BEGUN),
         ),
         "Maintenance.BeginPaper": Verb(
             BeginPaper, _told(desk.begin_paper), 10.0, "开始换纸 · Change the paper of a printer", PaperView,

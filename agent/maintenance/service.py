@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
@@ -12,6 +12,7 @@ from agent.devices.machine import DeviceState
 from agent.devices.manager import Seen
 from agent.devices.types import Driver
 from agent.errors import AgentError, DeviceFault, IdentityError
+from agent.firmware.errors import FirmwareRefused, Why
 from agent.links.base import LinkError
 from agent.maintenance.access import CodeFile, CodeRefused, NoCode
 from agent.maintenance.selftest import LIGHTS, PRINTS, Finding, Outcome, SelfTest, Trial, find, lights_out
@@ -27,6 +28,8 @@ from wire.profile import Capability
 
 T = TypeVar("T")
 Say = Callable[[str], None]
+FIRMWARE: Final = "firmware"
+"""The name of an update among the results of a visit."""
 PAPER: Final = "paper"
 STATUS: Final = "status"
 """The test every device has: what it says of itself."""
@@ -52,6 +55,60 @@ class Devices(Protocol):
 
     async def use(self, component: str, work: Callable[[Driver], Awaitable[T]]) -> T:
         """Let `work` use a device. Raises: DeviceFault, LinkError, KeyError."""
+
+
+class Update(Protocol):
+    """What a profile says of one update."""
+
+    @property
+    def version(self) -> str:
+        """What the device says of itself afterwards."""
+
+
+class Offer(Protocol):
+    """An update that a device could get."""
+
+    @property
+    def component(self) -> str:
+        """Which device."""
+
+    @property
+    def update(self) -> Update:
+        """Which update."""
+
+    @property
+    def why_not(self) -> Why | None:
+        """Why it cannot get it now."""
+
+
+class Ended(Protocol):
+    """How an update ended."""
+
+    @property
+    def before(self) -> str:
+        """What the device ran."""
+
+    @property
+    def version(self) -> str | None:
+        """What it says that it runs now."""
+
+    @property
+    def why(self) -> Why | None:
+        """Why it does not run what was wanted."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it does."""
+
+
+class Firmware(Protocol):
+    """The part of the firmware operation that is needed here."""
+
+    def offers(self) -> Sequence[Offer]:
+        """Every update to something else than what a device runs."""
+
+    async def update(self, component: str, version: str, by: str, progress: Callable[[int], None]) -> Ended:
+        """Put a version on a device. Raises: FirmwareRefused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +139,8 @@ class Surroundings:
     kiosk: Callable[[], str]
     refilled: Callable[[str, str], Awaitable[object]] | None = None
     """Hears of a component's consumable that is new. Raises: KeyError: nothing is counted there."""
+    firmware: Firmware | None = None
+    """None: no profile of this kiosk names an update."""
     told: Callable[[], None] = lambda: None
     """Hears when maintenance begins or is over."""
     check_s: float = 8.0
@@ -280,6 +339,42 @@ class Maintenance:
             if seen.component == component:
                 return seen
         raise MaintenanceRefused("noSuchComponent")
+
+    # --- firmware ----------------------------------------------------------------------------------------------
+
+    def offers(self, pass_word: str) -> list[tuple[Seen, Offer]]:
+        """The updates that devices could get. Raises: MaintenanceRefused: notOpen."""
+        _ = self._mine(pass_word)
+        firmware = self._around.firmware
+        return [] if firmware is None else [(self._seen(offer.component), offer) for offer in firmware.offers()]
+
+    async def update_firmware(
+        self, pass_word: str, component: str, version: str, progress: Callable[[int], None]
+    ) -> Result:
+        """Put a version on a device; a page that stops waiting stops nothing.
+
+        Raises:
+            MaintenanceRefused: notOpen, busy, or why nothing was begun.
+        """
+        visit, around = self._mine(pass_word), self._around
+        if around.firmware is None:
+            raise MaintenanceRefused(Why.NO_SUCH_UPDATE.value)
+        with _busy(visit, around.clock):
+            at, began_s = around.clock.utc(), around.clock.monotonic()
+            try:
+                ended = await around.firmware.update(component, version, visit.engineer, progress)
+            except FirmwareRefused as refused:
+                raise MaintenanceRefused(refused.why.value) from None
+            values: dict[str, Scalar] = {"before": ended.before, "wanted": version, "runs": ended.version or ""}
+            if ended.is_good:
+                finding = Finding(Outcome.PASSED, values=values)
+            else:
+                fault = Fault.FIRMWARE_INTERRUPTED if ended.version is None else None
+                finding = Finding(Outcome.FAILED, fault, ended.why.value if ended.why else "", values)
+            took_s = round(around.clock.monotonic() - began_s, 2)
+            result = visit.add(Result(visit.next_no, component, FIRMWARE, at, took_s, finding))
+            await self._record(visit, result)
+            return result
 
     # --- changing paper ----------------------------------------------------------------------------------------
 

@@ -34,8 +34,8 @@ class FullKiosk:
         """Its local API and pages."""
         return f"http://{HOST}:{self.port}"
 
-    def settings(self, plan: Plan, place: Json) -> str:
-        """The text of its agent.toml; `place` is what the lab says of it."""
+    def settings(self, plan: Plan, place: Json, firmware_dir: str) -> str:
+        """The text of its agent.toml; `place` is what the lab says of it, `firmware_dir` where device firmware is."""
         ports = {name: port for name, port in place["ports"].items() if port}
         return "\n".join(
             [
@@ -53,6 +53,7 @@ class FullKiosk:
                 "",
                 "[devices]",
                 f"kiosk_profile = {_toml(str(place['profile']))}",
+                f"firmware_dir = {_toml(firmware_dir)}",
                 "",
                 "[devices.ports]",
                 *(f"{_toml(name)} = {_toml(port)}" for name, port in sorted(ports.items())),
@@ -114,10 +115,12 @@ class Lab:
 
     async def start_agent(self, children: Children, kiosk: FullKiosk) -> None:
         """Start the agent of one kiosk on its devices."""
-        place = next(one for one in self._said()["kiosks"] if one["name"] == kiosk.bench)
+        said = self._said()
+        place = next(one for one in said["kiosks"] if one["name"] == kiosk.bench)
+        settings = kiosk.settings(self._plan, place, str(said["firmware_dir"]))
         kiosk.folder.mkdir(parents=True, exist_ok=True)
         file = kiosk.folder / "agent.toml"
-        await asyncio.to_thread(file.write_text, kiosk.settings(self._plan, place), encoding="utf-8")
+        await asyncio.to_thread(file.write_text, settings, encoding="utf-8")
         command = [entry_point("kiosk-agent"), "--config", str(file), "run"]
         await children.start(f"agent-{kiosk.asset.kid}", command, place.get("environment"))
 

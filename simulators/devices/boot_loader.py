@@ -24,6 +24,8 @@ _SOH, _STX, _EOT, _ACK, _NAK, _CAN, _ASK = 0x01, 0x02, 0x04, 0x06, 0x15, 0x18, 0
 _LENGTHS = {_SOH: 128, _STX: 1_024}
 _FRAME = 5
 """Mark, number, its complement and two bytes of CRC."""
+_WITHIN_S = 1.0
+"""A block whose next byte takes longer is given up (chapter 7: a second between characters)."""
 _IMAGE_MAX = 32 * 1_048_576
 
 
@@ -83,7 +85,7 @@ class BootLoader:
         """Whether the boot loader has the line."""
         self.is_erased = False
         """Whether there is nothing else to run."""
-        self.flashed = self.asked = self.blocks = 0
+        self.flashed = self.asked = self.blocks = self.starts = 0
         self.leave: Callable[[], None] | None = None
         """What a device does whose boot loader is another device of the bus; it asks once it is plugged in again."""
         self._installed = installed
@@ -93,6 +95,7 @@ class BootLoader:
         self._timer: asyncio.TimerHandle | None = None
         self._is_dead = False
         self._tail = b""
+        self._heard_s = 0.0
         self._forget()
 
     # --- what testers do ---------------------------------------------------------------------------------
@@ -109,6 +112,7 @@ class BootLoader:
 
     def power_cycle(self) -> None:
         """Off and on: it runs its program, or its boot loader where there is none."""
+        self.starts += 1
         self._forget()
         self._is_dead = False
         self._sleep()
@@ -190,6 +194,10 @@ class BootLoader:
     # --- YMODEM ------------------------------------------------------------------------------------------------
 
     def _feed(self, data: bytes) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._heard_s > _WITHIN_S:
+            self._buffer.clear()
+        self._heard_s = now_s
         self._buffer += data
         while self._buffer and self.is_awake and not self._is_dead:
             mark = self._buffer[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -57,6 +57,11 @@ DEMO_FULL: tuple[Place, ...] = (
     Place("camera", Kind.FACE_CAMERA, "generic-mjpeg_camera", Via.TCP),
 )
 """The devices of `firmware_profiles/kiosks/demo_full.yaml`."""
+_FLASHED = {"scanner": "lab-ssi_scanner", "receipt_printer": "lab-escpos_printer"}
+DEMO_FIRMWARE: tuple[Place, ...] = tuple(
+    replace(place, model=_FLASHED.get(place.component, place.model)) for place in DEMO_FULL
+)
+"""The devices of `firmware_profiles/kiosks/demo_firmware.yaml`."""
 
 BYTE_DEVICES: Mapping[Kind, type[ByteDevice]] = {
     Kind.ID_CARD_READER: IdCardReader,

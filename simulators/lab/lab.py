@@ -14,7 +14,7 @@ from kit.clock import Clock
 from kit.logs import get_logger
 from simulators.lab.device import Device, FactValue
 from simulators.lab.errors import LabError
-from simulators.lab.kiosk import DEMO_FULL, LabKiosk, Place, build
+from simulators.lab.kiosk import DEMO_FIRMWARE, DEMO_FULL, LabKiosk, Place, build
 
 KIOSKS_MAX = 50
 _TICK_S = 0.05
@@ -159,7 +159,7 @@ def _put(queue: asyncio.Queue[News | None], item: News | None) -> None:
 
 
 def full_kiosks(count: int, folder: Path, clock: Clock, seed: int = 1) -> list[LabKiosk]:
-    """`count` kiosks with every device, their files below `folder`.
+    """`count` kiosks with every device, their files below `folder`; every third can be given other device firmware.
 
     Raises:
         LabError: the folder cannot be used.
@@ -167,7 +167,8 @@ def full_kiosks(count: int, folder: Path, clock: Clock, seed: int = 1) -> list[L
     kiosks = []
     for number in range(1, count + 1):
         name = f"kiosk-{number}"
-        kiosks.append(one_kiosk(name, "demo_full", DEMO_FULL, folder / name, clock, seed * 1_000 + number))
+        profile, places = ("demo_firmware", DEMO_FIRMWARE) if number % 3 == 0 else ("demo_full", DEMO_FULL)
+        kiosks.append(one_kiosk(name, profile, places, folder / name, clock, seed * 1_000 + number))
     return kiosks
 
 

@@ -11,10 +11,12 @@ from aiohttp import web
 
 from kit.web import Guard, GuardSettings, HttpServer, static_site
 from simulators.lab.control import api
+from simulators.lab.firmware import write_images
 from simulators.lab.lab import Lab, facts, write_facts
 from wire import __version__
 
 FACTS_FILE = "lab.json"
+IMAGES = "firmware"
 PAGE = Path(__file__).parent / "page"
 _HOSTS = frozenset({"127.0.0.1", "localhost"})
 
@@ -34,6 +36,7 @@ class LabServer:
         guard = Guard(GuardSettings(hosts=_HOSTS, origin_required=False))
         self.http = HttpServer("lab-control", application, guard=guard, port=port)
         self._file = folder / FACTS_FILE
+        self._images = folder / IMAGES
         self._told = told
 
     @property
@@ -42,10 +45,11 @@ class LabServer:
         return self.lab, self.http, self
 
     async def run(self) -> None:
-        """Write the file once all is up; take it away at the end."""
+        """Write the file, and the images that devices take, once all is up; take it away at the end."""
         await self.lab.started()
         await self.http.started()
-        content = facts(self.lab, self.http.url, self.token)
+        content = {**facts(self.lab, self.http.url, self.token), "firmware_dir": str(self._images)}
+        await asyncio.to_thread(write_images, self._images)
         await asyncio.to_thread(write_facts, self._file, content)
         if self._told is not None:
             self._told(str(content["bench_url"]))

@@ -23,8 +23,10 @@ LOOKS = (
 )
 
 
-async def serious_findings(page: Page) -> list[str]:
-    await page.wait_for_load_state("networkidle")
+async def serious_findings(page: Page, *, is_live: bool = False) -> list[str]:
+    """What axe finds; a live page never stops loading, its caller has waited for what it shows."""
+    if not is_live:
+        await page.wait_for_load_state("networkidle")
     await page.evaluate(AXE.read_text(encoding="utf-8"))
     rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
     found = await page.evaluate(

@@ -15,14 +15,16 @@ from kit.clock import SystemClock
 from kit.supervise import spawn
 from simulators.lab.card_service import CardService
 from simulators.lab.devices.card_reader import CardReader
-from simulators.lab.kiosk import LabKiosk
+from simulators.lab.kiosk import DEMO_FIRMWARE, DEMO_FULL, LabKiosk, Via
 from simulators.lab.lab import Lab, one_kiosk
+from simulators.lab.serving import IMAGES
 from support.card_service import socket_dir
 from support.device_page import Page, open_page
-from support.lab_bench import QUICK, Engineer, running
+from support.lab_bench import Engineer, running
 from support.tree import ROOT
 
-PROFILE = ROOT / "firmware_profiles/kiosks/demo_full.yaml"
+PROFILES = ROOT / "firmware_profiles/kiosks"
+PLACES = {"demo_full": DEMO_FULL, "demo_firmware": DEMO_FIRMWARE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,9 @@ class LabAgent:
 
 
 @asynccontextmanager
-async def agent_on_lab(folder: Path) -> AsyncIterator[LabAgent]:
+async def agent_on_lab(folder: Path, profile: str = "demo_full") -> AsyncIterator[LabAgent]:
     """Both, up; devices may still be starting."""
-    kiosk = await asyncio.to_thread(_kiosk, folder)
+    kiosk = await asyncio.to_thread(_kiosk, folder, profile)
     stop = asyncio.Event()
     async with running(Lab([kiosk], SystemClock()), folder) as tester:
         agent = await asyncio.to_thread(_agent, folder, kiosk)
@@ -79,13 +81,19 @@ async def page_at_work(folder: Path) -> AsyncIterator[tuple[Engineer, Page, Agen
 
 def _agent(folder: Path, kiosk: LabKiosk) -> Agent:
     prepare(folder / "data")
-    devices = DevicesSettings(kiosk_profile=PROFILE, ports=kiosk.ports, retry_cap_s=0.05)
+    devices = DevicesSettings(
+        kiosk_profile=PROFILES / f"{kiosk.profile}.yaml",
+        ports=kiosk.ports,
+        retry_cap_s=0.05,
+        firmware_dir=folder / IMAGES,
+    )
     settings = Settings(data_dir=folder / "data", local_api=LocalApiSettings(port=0), devices=devices)
     return Agent(settings, SystemClock(), "boot")
 
 
-def _kiosk(folder: Path) -> LabKiosk:
-    kiosk = one_kiosk("kiosk-1", "demo_full", QUICK, folder / "kiosk-1", SystemClock(), 1)
+def _kiosk(folder: Path, profile: str) -> LabKiosk:
+    quick = [place for place in PLACES[profile] if place.via is not Via.PCSC]
+    kiosk = one_kiosk("kiosk-1", profile, quick, folder / "kiosk-1", SystemClock(), 1)
     service = CardService(folder / "pcscd", "kiosk-1")
     service.prepare(socket_dir())
     kiosk.devices["card_reader"] = CardReader("card_reader", "generic-pcsc", service)

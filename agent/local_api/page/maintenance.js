@@ -16,12 +16,17 @@ const model = {
   field: "staff",
   message: "",
   visit: null,
-  running: null, // { component, say }
+  running: null, // { component, say, percent }
   results: [],
   paper: null,
+  offers: [], // of firmware
+  update: null, // the offer that the engineer is asked about
   closing: null,
 };
-const devices = new Devices(token, () => show());
+const devices = new Devices(token, () => {
+  show();
+  void lookAtFirmware();
+});
 
 const text = (key) => TEXTS[model.language][key] ?? key;
 const word = (table, key) => WORDS[table][key]?.[model.language === "zh" ? 0 : 1] ?? String(key);
@@ -55,8 +60,10 @@ async function attempt(work) {
 }
 
 function leave() {
-  Object.assign(model, { view: "enter", visit: null, paper: null, fields: { staff: model.fields.staff, code: "" } });
+  const fields = { staff: model.fields.staff, code: "" };
+  Object.assign(model, { view: "enter", visit: null, paper: null, offers: [], update: null, fields });
   at("paper").close();
+  at("firmware").close();
 }
 
 const enter = () =>
@@ -65,7 +72,9 @@ const enter = () =>
     if (staff === "" || code.length !== LIMITS.code) throw new Refused("invalidData");
     model.fields.code = "";
     model.visit = await devices.call("Maintenance.Open", { code, engineer: staff });
-    Object.assign(model, { view: "board", results: [] });
+    Object.assign(model, { view: "board", results: [], offers: [] });
+    statesAsked = "";
+    void lookAtFirmware();
   });
 
 const mine = (payload = {}) => ({ pass_word: model.visit.pass_word, ...payload });
@@ -131,6 +140,49 @@ async function lookAtPaper() {
     if (!(error instanceof Refused)) throw error;
   }
 }
+
+let statesAsked = "";
+
+/** Which updates there are depends on what devices run, and on whether they are ready. */
+async function lookAtFirmware() {
+  if (model.visit === null || !devices.isConnected) return;
+  const states = [...devices.statuses].map(([component, status]) => `${component} ${status.device}`).join();
+  if (states === statesAsked) return;
+  statesAsked = states;
+  try {
+    const { offers } = await devices.call("Maintenance.Firmware", mine());
+    if (model.visit === null) return;
+    model.offers = offers;
+    show();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+  }
+}
+
+function askUpdate(offer) {
+  model.update = offer;
+  at("firmware").showModal();
+  show();
+}
+
+function dropUpdate() {
+  model.update = null;
+  at("firmware").close();
+  show();
+}
+
+const updateFirmware = ({ component, version }) =>
+  attempt(async () => {
+    dropUpdate();
+    const tell = (percent) => {
+      model.running = { component, say: percent < 100 ? "updating_firmware" : "restarting", percent };
+      show();
+    };
+    tell(0);
+    keep(await devices.call("Maintenance.UpdateFirmware", mine({ component, version }), (event) => tell(event.percent)));
+    statesAsked = "";
+    void lookAtFirmware();
+  });
 
 // --- what the engineer sees --------------------------------------------------------------------------------------
 
@@ -231,9 +283,18 @@ function deviceCard({ component, kind, model: make, tests, has_paper: hasPaper }
     h(
       "div",
       { className: "doings" },
-      ...tests.map((name) => button(word("tests", name), () => void test(component, name), { disabled: isBusy() })),
-      hasPaper ? button(text("change_paper"), () => void beginPaper(component), { disabled: isBusy(), className: "paper" }) : null,
+      ...tests.map((name) =>
+        button(word("tests", name), () => void test(component, name), { disabled: isBusy(), id: `${component}-${name}` }),
+      ),
+      hasPaper
+        ? button(text("change_paper"), () => void beginPaper(component), {
+            disabled: isBusy(), className: "paper", id: `${component}-paper`,
+          })
+        : null,
     ),
+    ...(model.running?.component === component ? [] : model.offers)
+      .filter((offer) => offer.component === component)
+      .map(offerLine),
     running(component),
     ...model.results.filter((result) => result.component === component).slice(0, 1).map(lastResult),
   );
@@ -250,19 +311,59 @@ function readings(status) {
   return h("dl", {}, ...pairs(rows));
 }
 
+function saidOf(name, value) {
+  if (typeof value === "number") return value;
+  return name === "faults" ? String(value).split(",").map(faultText).join(" · ") : word("words", value);
+}
+
 const pairs = (rows) =>
   rows.flatMap(([name, value]) => [
     h("dt", { textContent: word("values", name) }),
-    h("dd", { textContent: typeof value === "number" ? value : word("words", value) }),
+    h("dd", { textContent: saidOf(name, value) }),
   ]);
+
+/** An update of the device's firmware: to be had, or why not. */
+function offerLine(offer) {
+  const { component, runs, version, why_not: whyNot } = offer;
+  const line = h("p", { className: "offer" }, `${text("firmware")} ${runs ?? text("unknown")} → ${version}`);
+  if (whyNot) line.append(h("small", { textContent: word("whys", whyNot) }));
+  else {
+    line.append(
+      button(text("update"), () => askUpdate(offer), { disabled: isBusy(), id: `${component}-firmware-${version}` }),
+    );
+  }
+  return line;
+}
+
+function firmwareView() {
+  const { component, runs, version } = model.update;
+  return [
+    h("h2", { id: "firmware-title", textContent: `${text("update")} · ${kindOf(component)}` }),
+    h("p", { className: "big", textContent: `${runs ?? text("unknown")} → ${version}` }),
+    h("ul", {}, ...["stay", "away", "takes"].map((key) => h("li", { textContent: text(`update_${key}`) }))),
+    h(
+      "div",
+      { className: "doings" },
+      button(text("update_now"), () => void updateFirmware(model.update), { className: "main", id: "firmware-go" }),
+      button(text("cancel"), dropUpdate, { id: "firmware-drop" }),
+    ),
+  ];
+}
 
 function running(component) {
   if (model.running?.component !== component) return null;
+  const { say, percent } = model.running;
+  if (percent !== undefined) {
+    const label = `${word("says", say)} ${percent} %`;
+    const bar = h("progress", { max: 100, value: percent });
+    bar.setAttribute("aria-label", label);
+    return h("div", { className: "running" }, h("p", { textContent: label }), bar);
+  }
   return h(
     "div",
     { className: "running" },
-    h("p", { textContent: model.running.say ? word("says", model.running.say) : text("running") }),
-    button(text("cancel"), () => devices.cancel()),
+    h("p", { textContent: say ? word("says", say) : text("running") }),
+    button(text("cancel"), () => devices.cancel(), { id: "cancel" }),
   );
 }
 
@@ -273,23 +374,26 @@ function lastResult(result) {
     const seen = { print_receipt: "look_at_paper", print_page: "look_at_paper", lights: "look_at_lights" }[result.test];
     if (seen) line.append(h("p", { textContent: word("says", seen) }));
     line.append(
-      button(text("good"), () => void confirmResult(result.no, true), { className: "main", disabled: isBusy() }),
-      button(text("bad"), () => void confirmResult(result.no, false), { disabled: isBusy() }),
+      button(text("good"), () => void confirmResult(result.no, true), { className: "main", disabled: isBusy(), id: `good-${result.no}` }),
+      button(text("bad"), () => void confirmResult(result.no, false), { disabled: isBusy(), id: `bad-${result.no}` }),
     );
   } else if (Object.keys(result.values).length > 0) {
-    line.append(h("dl", {}, ...pairs(Object.entries(result.values).filter(([, value]) => value !== ""))));
+    line.append(h("dl", {}, ...pairs(Object.entries(result.values).filter(isWorthSaying(result)))));
   }
   return line;
 }
 
+/** What a result has besides its summary, which names its fault already. */
+const isWorthSaying = (result) => ([name, value]) => value !== "" && !(name === "faults" && value === result.fault);
+
 function summary({ test: name, outcome, fault, why, took_s: tookS }) {
   const ended = `${{ passed: "✓", failed: "✗", asked: "?" }[outcome]} ${text(outcome)}`;
   const reason = [why && why !== "fault" ? word("whys", why) : null, fault ? faultText(fault) : null].filter(Boolean);
-  return [`${word("tests", name)} · ${ended}`, ...reason, `${tookS.toFixed(1)} s`].join(" · ");
+  return [`${word("tests", name)} · ${ended}`, ...reason, `${tookS.toFixed(1)}\u00a0s`].join(" · ");
 }
 
 const resultLine = (result) =>
-  h("li", { className: result.outcome, value: result.no }, `${result.component} · ${summary(result)}`);
+  h("li", { className: result.outcome, value: result.no }, `${kindOf(result.component)} · ${summary(result)}`);
 
 function closedView() {
   const { results, passed, failed, digest, is_signed: isSigned } = model.closing;
@@ -304,7 +408,7 @@ function closedView() {
     button(text("again"), () => {
       leave();
       show();
-    }),
+    }, { id: "again" }),
   );
 }
 
@@ -319,17 +423,18 @@ function paperView() {
     return item;
   });
   const met = paper.is_met === undefined ? null : h("p", { className: paper.is_met ? "met" : "unmet", textContent: word("met", paper.is_met) });
-  const why = paper.why ? h("p", { className: "unmet", role: "alert", textContent: reasonOf(paper.why) }) : null;
+  const why = paper.why ? h("p", { className: "why", role: "alert", textContent: reasonOf(paper.why) }) : null;
   const go = (event) =>
     button(word("events", event), () => void movePaper(event), {
       disabled: isBusy(),
       className: event === "next" || event === "good" ? "main" : "",
+      id: `paper-${event}`,
     });
   const shut = button(text("shut"), () => {
     model.paper = null;
     at("paper").close();
     show();
-  }, { className: "main" });
+  }, { className: "main", id: "paper-shut" });
   return [
     h("h2", { id: "paper-title", textContent: `${text("change_paper")} · ${kindOf(paper.component)}` }),
     h("ol", { className: "steps" }, ...steps),
@@ -343,6 +448,26 @@ function paperView() {
 const kindOf = (component) =>
   word("kinds", model.visit?.devices.find((device) => device.component === component)?.kind ?? component);
 const reasonOf = (why) => (WORDS.whys[why] ? word("whys", why) : `${faultText(why)} · ${remedy(why)}`);
+
+/** What has the keyboard, by id: everything is drawn anew, and a disabled button loses it for a while. */
+let focused = "";
+
+function keepFocus() {
+  const place = [at("paper"), at("firmware")].find((dialog) => dialog.open) ?? document;
+  for (const id of [model.running ? "cancel" : "", focused, ...otherwise()]) {
+    const found = id ? place.querySelector(`#${CSS.escape(id)}`) : null;
+    if (found === null || found.disabled) continue;
+    found.focus();
+    return;
+  }
+}
+
+/** Where the keyboard goes when what had it is gone. */
+function otherwise() {
+  if (focused === "" || model.running) return [];
+  const asked = model.results.filter(({ outcome }) => outcome === "asked").map(({ no }) => `good-${no}`);
+  return [...(model.paper?.choices ?? []).map((event) => `paper-${event}`), "paper-shut", ...asked, "check-all", "again"];
+}
 
 let isPressed = false;
 let isWaiting = false;
@@ -359,12 +484,12 @@ function show() {
   const link = at("link");
   link.textContent = devices.isConnected ? text("connected") : text("lost");
   link.className = `badge ${devices.isConnected ? "good" : "bad"}`;
-  const focused = document.activeElement?.id;
   const message = model.message ? h("p", { className: "stale", role: "alert", textContent: model.message }) : null;
   const view = { enter: enterView, board: boardView, closed: closedView }[model.view]();
   at("page").replaceChildren(...[message, view].filter((part) => part !== null));
   if (model.paper !== null) at("paper").replaceChildren(...paperView());
-  if (focused) at(focused)?.focus();
+  if (model.update !== null) at("firmware").replaceChildren(...firmwareView());
+  keepFocus();
 }
 
 function release() {
@@ -374,6 +499,9 @@ function release() {
   });
 }
 
+document.addEventListener("focusin", ({ target }) => {
+  if (target.id !== "cancel") focused = target.id;
+});
 document.addEventListener("pointerdown", () => (isPressed = true), true);
 document.addEventListener("pointerup", release, true);
 document.addEventListener("pointercancel", release, true);

@@ -6,10 +6,12 @@ import random
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 
+from simulators.devices.boot_loader import BootLoader
 from simulators.devices.qr_scanner import QrScannerCore, ScannerFault, Speech
 from simulators.devices.transports import PtyServer, TcpServer
 from simulators.lab.actions import Arguments, Group, NoArguments, action, labelled, table
-from simulators.lab.device import WIRED, ByteDevice, Fact, FactValue, Hand, Kind, Tone
+from simulators.lab.device import WIRED, Fact, FactValue, Hand, Kind, Tone
+from simulators.lab.firmware import ACTIONS, FACTS, SERIES, FlashableDevice
 from simulators.people import People
 
 
@@ -45,6 +47,7 @@ _MODELS: Mapping[str, Callable[[], QrScannerCore]] = {
     "honeywell-1470g": lambda: QrScannerCore(Speech.HONEYWELL),
     "honeywell-n3680": lambda: QrScannerCore(Speech.FRAMED),
     "zebra-se4500": lambda: QrScannerCore(Speech.SSI),
+    "lab-ssi_scanner": lambda: QrScannerCore(Speech.SSI, revision=SERIES["lab-ssi_scanner"].first),
     "generic-cdc_scanner": lambda: QrScannerCore(Speech.PLAIN, suffix=b""),
 }
 
@@ -66,7 +69,7 @@ class ScannerScript(Arguments):
     times: int = labelled(1, "多少次", "Times", ge=1, le=100_000)
 
 
-class QrScanner(ByteDevice):
+class QrScanner(FlashableDevice):
     """A scanner of one of five dialects."""
 
     kind = Kind.QR_SCANNER
@@ -76,21 +79,24 @@ class QrScanner(ByteDevice):
         Fact("lit", "亮灯", "Lit", Tone.LIGHT),
         Fact("held", "患者举着码等待", "A code is held out"),
         Fact("shown", "已读码", "Codes read"),
+        *FACTS,
     )
 
     def __init__(self, component: str, model: str, line: PtyServer | TcpServer) -> None:
         super().__init__(component, model, line)
         self._hand = Hand()
-        self.core = line.core = self.make_core(model)
+        line.core = self.make_core(model)
 
-    def make_core(self, model: str, /) -> QrScannerCore:
+    def make_core(self, model: str, /) -> BootLoader:
         """See `ByteDevice`."""
-        self.core = _MODELS[model]()
-        return self.core
+        core = self.core = _MODELS[model]()
+        return self.booted(core, model, lambda version: setattr(core, "revision", version))
 
     def state(self) -> dict[str, FactValue]:
         """See `Device`."""
-        return {"lit": self.core.is_lit, "held": self._hand.is_waiting, "shown": self.core.shown}
+        core = self.core
+        told = core.revision if core.speech is Speech.SSI else None
+        return {"lit": core.is_lit, "held": self._hand.is_waiting, "shown": core.shown, **self.boot_state(told)}
 
     def tick(self, now_s: float, /) -> None:
         """See `Device`."""
@@ -113,6 +119,7 @@ class QrScanner(ByteDevice):
     async def repair(self, _: NoArguments) -> None:
         """Forget scripted faults."""
         self.core.repair()
+        self.boot.repair()
 
     actions = table(
         (
@@ -120,6 +127,7 @@ class QrScanner(ByteDevice):
             action("put_away", "收起手机", "Put the phone away", Group.PATIENT, NoArguments, put_away),
             action("script", "扫码出错", "Faulty scans", Group.WEAR, ScannerScript, script),
             action("repair", "清除故障", "Clear faults", Group.STAFF, NoArguments, repair),
+            *ACTIONS,
         ),
         WIRED,
     )

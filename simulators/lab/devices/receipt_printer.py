@@ -6,15 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
+from simulators.devices.boot_loader import BootLoader
 from simulators.devices.receipt_page import Item, PrintedLine
 from simulators.devices.receipt_printer import Family, LiveReceiptPrinter, Model, PrinterFault, ReceiptPrinterCore
 from simulators.devices.transports import PtyServer, TcpServer
 from simulators.lab.actions import Arguments, Group, NoArguments, action, labelled, table
-from simulators.lab.device import WIRED, ByteDevice, Fact, FactValue, Kind, Tone
+from simulators.lab.device import WIRED, Fact, FactValue, Kind, Tone
 from simulators.lab.errors import ActionRefused
+from simulators.lab.firmware import ACTIONS, FACTS, SERIES, FlashableDevice
 
 _TICK_S = 0.02
 _KEPT = 200
+_FIRMWARE = 65
+"""Which GS I asks for the version."""
+
+
+def _said(text: str) -> bytes:
+    return b"_" + text.encode("ascii") + b"\x00"
+
+
 _MODELS: Mapping[str, Model] = {
     "custom-kpm150h": Model(
         Family.CUSTOM, charset="gb2312", take_after_s=5.0, dots_per_s=1_200.0, knows_process_id=False
@@ -25,8 +35,23 @@ _MODELS: Mapping[str, Model] = {
         dots_per_s=2_100.0,
         information={65: b"_3.01\x00", 66: b"_EPSON\x00", 67: b"_TM-T88VI\x00", 68: b"_LAB0000001\x00"},
     ),
+    "lab-escpos_printer": Model(
+        columns=42,
+        charset="gb18030",
+        dots_per_s=2_100.0,
+        information={
+            _FIRMWARE: _said(SERIES["lab-escpos_printer"].first),
+            67: b"_LAB-PRINT\x00",
+            68: b"_LAB0000002\x00",
+        },
+    ),
     "generic-escpos80": Model(charset="gb2312", knows_process_id=False, has_near_end=False, dots_per_s=1_200.0),
 }
+
+
+def _version(model: Model) -> str | None:
+    said = (model.information or {}).get(_FIRMWARE)
+    return None if said is None else said[1:-1].decode("ascii")
 
 
 class JamAt(Arguments):
@@ -63,7 +88,7 @@ def text_of(items: tuple[Item, ...]) -> str:
     return "\n".join(item.text for item in items if isinstance(item, PrintedLine))
 
 
-class ReceiptPrinter(ByteDevice):
+class ReceiptPrinter(FlashableDevice):
     """An ESC/POS printer, with a presenter where the model has one."""
 
     kind = Kind.RECEIPT_PRINTER
@@ -82,6 +107,7 @@ class ReceiptPrinter(ByteDevice):
         Fact("receipts", "已出凭条", "Receipts"),
         Fact("taken", "被取走", "Taken"),
         Fact("retracted", "被收回", "Retracted"),
+        *FACTS,
     )
 
     def __init__(self, component: str, model: str, line: PtyServer | TcpServer) -> None:
@@ -91,14 +117,18 @@ class ReceiptPrinter(ByteDevice):
         self._live: LiveReceiptPrinter | None = None
         line.core = self.make_core(model)
 
-    def make_core(self, model: str, /) -> LiveReceiptPrinter:
+    def make_core(self, model: str, /) -> BootLoader:
         """See `ByteDevice`."""
         if self._live is not None:
             self._collect()
             self._live.close()
         self.core = ReceiptPrinterCore(_MODELS[model])
         self._live = LiveReceiptPrinter(self.core, _TICK_S)
-        return self._live
+        return self.booted(self._live, model, self._install)
+
+    def _install(self, version: str) -> None:
+        model = self.core.model
+        self.core.model = replace(model, information={**(model.information or {}), _FIRMWARE: _said(version)})
 
     async def __aexit__(self, *exc: object) -> None:
         await super().__aexit__(*exc)
@@ -125,6 +155,7 @@ class ReceiptPrinter(ByteDevice):
             "receipts": self._given,
             "taken": core.taken,
             "retracted": core.retracted,
+            **self.boot_state(_version(core.model)),
         }
 
     def tick(self, _: float, /) -> None:
@@ -194,6 +225,7 @@ class ReceiptPrinter(ByteDevice):
     async def repair(self, _: NoArguments) -> None:
         """Put in paper, close, clear, switch off and on."""
         self.core.repair()
+        self.boot.repair()
 
     actions = table(
         (
@@ -208,6 +240,7 @@ class ReceiptPrinter(ByteDevice):
             action("jam_at_line", "打到某行卡纸", "Jam at a line", Group.WEAR, JamAt, jam_at_line),
             action("cutter", "切刀卡住", "Cutter stuck", Group.WEAR, NoArguments, cutter),
             action("script", "其他故障", "Other faults", Group.WEAR, PrinterScript, script),
+            *ACTIONS,
         ),
         WIRED,
     )

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from agent.devices.machine import DeviceState
+from agent.firmware.errors import NOTHING_BEGUN, Why
 from agent.local_api import maintenance
 from agent.local_api.device_news import DEVICE
 from agent.maintenance.selftest import TESTS
-from agent.maintenance.service import STATUS
+from agent.maintenance.service import FIRMWARE, STATUS
 from agent.maintenance.wizard import BY_PERSON, Step
 from support.tree import ROOT
 from wire.profile import Capability
@@ -50,12 +51,14 @@ def test_both_languages_say_the_same_things(texts: Mapping[str, Any]) -> None:
     ("table", "words"),
     [
         ("kinds", [kind.value for kind in Capability]),
-        ("tests", [STATUS, *(test.name for tests in TESTS.values() for test in tests)]),
+        ("tests", [STATUS, FIRMWARE, *(test.name for tests in TESTS.values() for test in tests)]),
         ("steps", [step.value for step in Step]),
         ("events", [event.value for event in BY_PERSON]),
         ("states", [DEVICE[state] for state in DeviceState]),
         ("says", re.findall(r'say\("(\w+)"\)', SAID)),
         ("whys", re.findall(r'why="(\w+)"|FAILED, (?:\w+\.)*\w+, "(\w+)"', SAID)),
+        ("whys", [why.value for why in Why]),
+        ("refusals", [why.value for why in NOTHING_BEGUN]),
         ("refusals", ["sessionActive", "maintenanceOpen", "wrongCode", "notOpen", "busy", "canceled", "timeOut"]),
     ],
 )
@@ -75,4 +78,4 @@ def test_the_page_uses_texts_that_there_are(texts: Mapping[str, Any]) -> None:
 def test_every_refusal_is_one_the_page_was_told_of() -> None:
     told = {code for verb in maintenance.verbs(None, None).values() for code in verb.refusals}  # type: ignore[arg-type] # only described
     raised = set(re.findall(r'MaintenanceRefused\("(\w+)"\)', SAID))
-    assert raised == told
+    assert raised | set(NOTHING_BEGUN) == told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 import yaml
 
 from kit.clock import SystemClock
+from simulators.devices.boot_loader import WAKE
 from simulators.lab.actions import ActionRow, ArgumentKind, ArgumentRow, describe
 from simulators.lab.card_service import CardService
 from simulators.lab.device import Device
 from simulators.lab.devices.card_reader import CardReader
-from simulators.lab.kiosk import DEMO_FULL, DEVICES
+from simulators.lab.firmware import SERIES, image, image_name
+from simulators.lab.kiosk import DEMO_FIRMWARE, DEMO_FULL, DEVICES, Place
 from simulators.lab.lab import Lab, one_kiosk
 from support.card_service import socket_dir
 from support.lab_bench import QUICK, Engineer, running
@@ -187,10 +190,23 @@ async def test_the_api_describes_itself(tester: Engineer) -> None:
     assert "/api/v1/kiosks/{name}/devices/{component}/actions" in document["paths"]
 
 
-def test_the_demonstration_has_the_devices_of_its_profile() -> None:
-    profile = yaml.safe_load((PROFILES / "kiosks/demo_full.yaml").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(("name", "places"), [("demo_full", DEMO_FULL), ("demo_firmware", DEMO_FIRMWARE)])
+def test_the_demonstration_has_the_devices_of_its_profile(name: str, places: tuple[Place, ...]) -> None:
+    profile = yaml.safe_load((PROFILES / f"kiosks/{name}.yaml").read_text(encoding="utf-8"))
     there = {(one["component"], one["device"]) for one in profile["devices"]}
-    assert {(place.component, place.model) for place in DEMO_FULL} == there
+    assert {(place.component, place.model) for place in places} == there
+
+
+@pytest.mark.parametrize("model", SERIES)
+def test_profiles_of_the_lab_name_the_images_of_the_lab(model: str) -> None:
+    firmware = yaml.safe_load((PROFILES / f"devices/{model}.yaml").read_text(encoding="utf-8"))["firmware"]
+    series = SERIES[model]
+    assert firmware["known"] == [series.first, *series.later]
+    assert bytes.fromhex(firmware["flash"]["enter"]) == WAKE
+    assert {update["version"]: (update["image"], update["sha256"]) for update in firmware["updates"]} == {
+        version: (image_name(model, version), hashlib.sha256(image(model, version)).hexdigest())
+        for version in series.later
+    }
 
 
 @pytest.mark.parametrize("kind", DEVICES, ids=lambda kind: kind.kind.value)

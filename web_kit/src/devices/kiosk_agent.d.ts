@@ -494,6 +494,35 @@ export interface components {
             zh: string;
         };
         /**
+         * FirmwareOffer
+         * @description An update that a device could get.
+         */
+        FirmwareOffer: {
+            /** Component */
+            component: string;
+            /**
+             * Runs
+             * @description what the device said when it was last asked
+             * @default null
+             */
+            runs?: string | null;
+            /** Version */
+            version: string;
+            /**
+             * @description why it cannot get it now
+             * @default null
+             */
+            why_not?: components["schemas"]["Why"] | null;
+        };
+        /**
+         * FirmwareOffers
+         * @description All of them.
+         */
+        FirmwareOffers: {
+            /** Offers */
+            offers: components["schemas"]["FirmwareOffer"][];
+        };
+        /**
          * First
          * @description The medium that came first.
          */
@@ -1301,6 +1330,14 @@ export interface components {
             type?: "rule";
         };
         /**
+         * SayPercent
+         * @description How much of the image is in the device.
+         */
+        SayPercent: {
+            /** Percent */
+            percent: number;
+        };
+        /**
          * SayStep
          * @description What the engineer is to do now, by the key of its text.
          */
@@ -1535,6 +1572,18 @@ export interface components {
             "Printer.JobChangedEvent": components["schemas"]["JobDone"];
         };
         /**
+         * UpdateFirmware
+         * @description Put this version on a device.
+         */
+        UpdateFirmware: {
+            /** Component */
+            component: string;
+            /** Pass Word */
+            pass_word: string;
+            /** Version */
+            version: string;
+        };
+        /**
          * UpFault
          * @description A condition that is up.
          */
@@ -1690,6 +1739,16 @@ export interface components {
                 request: components["schemas"]["ConfirmResult"];
                 result: components["schemas"]["ResultView"];
             };
+            "Maintenance.Firmware": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("busy" | "notOpen") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["InMaintenance"];
+                result: components["schemas"]["FirmwareOffers"];
+            };
             "Maintenance.MovePaper": {
                 events: {
                     "Maintenance.StepEvent": components["schemas"]["SayStep"];
@@ -1752,6 +1811,18 @@ export interface components {
                     fields?: string[];
                 };
                 request: components["schemas"]["TestDevice"];
+                result: components["schemas"]["ResultView"];
+            };
+            "Maintenance.UpdateFirmware": {
+                events: {
+                    "Maintenance.PercentEvent": components["schemas"]["SayPercent"];
+                };
+                /** Failure */
+                failure: {
+                    errorCode?: ("alreadyThere" | "busy" | "deviceBusy" | "diskFailed" | "imageMissing" | "imageWrong" | "noSuchUpdate" | "notOpen" | "notReady" | "onBattery" | "versionUnknown" | "wrongVersion") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["UpdateFirmware"];
                 result: components["schemas"]["ResultView"];
             };
             "Media.ReadFirst": {
@@ -1891,6 +1962,12 @@ export interface components {
                 result: components["schemas"]["SessionState"];
             };
         };
+        /**
+         * Why
+         * @description One word for every reason; what people read is made of it in `docs` and on the maintenance page.
+         * @enum {string}
+         */
+        Why: "noSuchUpdate" | "notReady" | "versionUnknown" | "alreadyThere" | "wrongVersion" | "onBattery" | "imageMissing" | "imageWrong" | "deviceBusy" | "diskFailed" | "noBootLoader" | "refused" | "silent" | "lost" | "tooSlow" | "programFailed" | "keepsOld" | "notBack" | "interrupted";
     };
     responses: never;
     parameters: never;
@@ -1929,6 +2006,8 @@ export type SchemaEvent = components['schemas']['Event'];
 export type SchemaFault = components['schemas']['Fault'];
 export type SchemaFaultCode = components['schemas']['FaultCode'];
 export type SchemaFaultText = components['schemas']['FaultText'];
+export type SchemaFirmwareOffer = components['schemas']['FirmwareOffer'];
+export type SchemaFirmwareOffers = components['schemas']['FirmwareOffers'];
 export type SchemaFirst = components['schemas']['First'];
 export type SchemaFunctionReason = components['schemas']['FunctionReason'];
 export type SchemaFunctionsChanged = components['schemas']['FunctionsChanged'];
@@ -1981,6 +2060,7 @@ export type SchemaReprint = components['schemas']['Reprint'];
 export type SchemaResultView = components['schemas']['ResultView'];
 export type SchemaRetracted = components['schemas']['Retracted'];
 export type SchemaRulePart = components['schemas']['RulePart'];
+export type SchemaSayPercent = components['schemas']['SayPercent'];
 export type SchemaSayStep = components['schemas']['SayStep'];
 export type SchemaSessionEndRequest = components['schemas']['SessionEndRequest'];
 export type SchemaSessionPayRequest = components['schemas']['SessionPayRequest'];
@@ -1997,7 +2077,9 @@ export type SchemaTakePicture = components['schemas']['TakePicture'];
 export type SchemaTestDevice = components['schemas']['TestDevice'];
 export type SchemaTextPart = components['schemas']['TextPart'];
 export type SchemaUnsolicited = components['schemas']['Unsolicited'];
+export type SchemaUpdateFirmware = components['schemas']['UpdateFirmware'];
 export type SchemaUpFault = components['schemas']['UpFault'];
 export type SchemaVerbs = components['schemas']['Verbs'];
+export type SchemaWhy = components['schemas']['Why'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
