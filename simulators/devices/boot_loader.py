@@ -104,6 +104,11 @@ class BootLoader:
         """Let a fault happen at a data block (1 is the first); `times` for NAK and LOST_ACK."""
         self._scripts.append(_Scripted(fault, block, times))
 
+    @property
+    def scripted(self) -> tuple[BootFault, ...]:
+        """What is still to happen."""
+        return tuple(script.fault for script in self._scripts if script.times > 0)
+
     def repair(self) -> None:
         """Forget all scripted faults, and switch it on again."""
         self._scripts.clear()

@@ -141,6 +141,11 @@ class IdCardReaderCore:
         """Let `fault` happen to `times` answers once `after` more were given."""
         self._scripts.append(_Scripted(fault, value, after, times))
 
+    @property
+    def scripted(self) -> tuple[ReaderFault, ...]:
+        """What is still to happen."""
+        return tuple(script.fault for script in self._scripts)
+
     def repair(self) -> None:
         """Forget all scripted faults."""
         self._scripts.clear()

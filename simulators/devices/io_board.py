@@ -77,6 +77,11 @@ class IoBoardCore:
         """Let the next `times` answers go wrong."""
         self._scripts[fault] = times
 
+    @property
+    def scripted(self) -> tuple[BoardFault, ...]:
+        """What is still to happen."""
+        return tuple(fault for fault, left in self._scripts.items() if left > 0)
+
     def repair(self) -> None:
         """Forget all scripted faults."""
         self._scripts.clear()

@@ -84,6 +84,11 @@ class QrScannerCore:
         """Let `fault` happen once `after` more codes, or commands, went well."""
         self._scripts.append(_Scripted(fault, after, times))
 
+    @property
+    def scripted(self) -> tuple[ScannerFault, ...]:
+        """What is still to happen."""
+        return tuple(script.fault for script in self._scripts if script.times > 0)
+
     def repair(self) -> None:
         """Forget all scripted faults."""
         self._scripts.clear()

@@ -132,6 +132,13 @@ class ReceiptPrinterCore:
         self._scripts.append(_Scripted(fault, self.printed + after, times))
         self._fire()
 
+    @property
+    def scripted(self) -> tuple[PrinterFault, ...]:
+        """What is still to happen, and what goes on that no sensor shows."""
+        stopped = (PrinterFault.HALF_PAGE,) if self._is_stopped else ()
+        mute = (PrinterFault.SILENT,) if self._is_mute else ()
+        return (*stopped, *mute, *(script.fault for script in self._scripts))
+
     def repair(self) -> None:
         """Put in paper, close the cover, clear every fault; one that had stopped is switched off and on."""
         if self._is_stopped:

@@ -120,6 +120,11 @@ class ReportPrinterCore:
         base = self.pages_total if fault in MECHANICAL else self.messages
         self._scripts.append(_Script(fault, base + after, times))
 
+    @property
+    def scripted(self) -> tuple[PrinterFault, ...]:
+        """What is still to happen."""
+        return tuple(script.fault for script in self._scripts if script.times > 0)
+
     def repair(self, *faults: PrinterFault) -> None:
         """Refill, close, clear: these conditions are over (all of them when none is named), jobs go on."""
         self.up -= set(faults) or set(self.up)

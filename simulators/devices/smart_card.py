@@ -92,6 +92,11 @@ class SmartCard:
         """Let `fault` happen to the APDUs that follow the first `after` ones, `times` of them."""
         self._scripts.append(_Scripted(fault, after, times))
 
+    @property
+    def scripted(self) -> tuple[CardFault, ...]:
+        """What is still to happen."""
+        return tuple(script.fault for script in self._scripts if script.times > 0)
+
     def repair(self) -> None:
         """A good card again."""
         self._scripts.clear()

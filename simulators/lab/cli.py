@@ -71,7 +71,7 @@ def status(folder: Folder = DEFAULT_DIR) -> None:
         console.print(f"[bold]{escape(kiosk['name'])}[/]  {escape(kiosk['profile'])}", highlight=False)
         for device in kiosk["devices"]:
             sign = "[green]已连接[/]" if device["plugged"] else "[red]断开[/]"
-            troubles = "、".join(device["troubles"])
+            troubles = "、".join([*device["troubles"], *device["armed"]])
             console.print(f"  {escape(device['component']):16} {sign}  {escape(troubles)}", highlight=False)
 
 

@@ -62,6 +62,7 @@ class DeviceRow(BaseModel):
     port: str
     plugged: bool
     troubles: list[str]
+    armed: list[str]
     state: dict[str, FactValue]
 
 
@@ -279,6 +280,7 @@ def device_row(device: Device) -> DeviceRow:
         port=device.port,
         plugged=device.is_plugged,
         troubles=list(device.troubles()),
+        armed=list(dict.fromkeys(device.armed())),
         state=device.state(),
     )
 

@@ -135,6 +135,10 @@ class Device(ABC):
     def troubles(self) -> tuple[str, ...]:
         """What is wrong with its link, or waits to go wrong."""
 
+    def armed(self) -> tuple[str, ...]:
+        """Faults of its own that a tester has set and that no fact shows."""
+        return ()
+
     @abstractmethod
     async def __aenter__(self) -> Self:
         """Plug it in."""

@@ -73,6 +73,10 @@ class FlashableDevice(ByteDevice):
         """The facts of `FACTS`."""
         return {"firmware": firmware, "in_loader": self.boot.is_awake}
 
+    def armed(self) -> tuple[str, ...]:
+        """See `Device`."""
+        return tuple(fault.value for fault in self.boot.scripted)
+
     async def __aexit__(self, *exc: object) -> None:
         await super().__aexit__(*exc)
         self.boot.close()

@@ -40,6 +40,7 @@ class News:
     state: Mapping[str, FactValue]
     is_plugged: bool
     troubles: tuple[str, ...]
+    armed: tuple[str, ...]
 
 
 class Lab:
@@ -140,13 +141,14 @@ class Lab:
             device.state(),
             device.is_plugged,
             tuple(device.troubles()),
+            tuple(dict.fromkeys(device.armed())),
         )
         for queue in self._listeners:
             _put(queue, item)
 
 
 def _sight(device: Device) -> tuple[object, ...]:
-    return (device.model, device.is_plugged, device.troubles(), *device.state().values())
+    return (device.model, device.is_plugged, device.troubles(), device.armed(), *device.state().values())
 
 
 def _put(queue: asyncio.Queue[News | None], item: News | None) -> None:

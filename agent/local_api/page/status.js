@@ -1,4 +1,6 @@
 // The engineer's view of one kiosk: asks the local API every two seconds and shows what it says.
+import { WORDS } from "./maintenance_texts.js";
+
 const REFRESH_MS = 2000;
 const TEXTS = {
   zh: {
@@ -32,6 +34,8 @@ let words = null; // of the wire's tables
 
 const text = (key) => TEXTS[language][key] ?? key;
 const word = (table, key) => words?.[table][key]?.[language === "zh" ? 0 : 1] ?? text(key);
+const kind = (name) => WORDS.kinds[last.state.components.find((part) => part.name === name)?.kind]?.[language === "zh" ? 0 : 1];
+const device = (name) => kind(name) ?? name;
 const at = (id) => document.getElementById(id);
 const ask = async (path) => {
   const response = await fetch(path, { headers: { Authorization: `Bearer ${token}` }, cache: "no-store" });
@@ -77,7 +81,7 @@ function frame({ state, enrolment }) {
 
 function functionBadge({ function: name, state, lacks, because }) {
   const item = document.createElement("li");
-  const reasons = because.map(({ component, code }) => `${component}: ${word("faults", code)}`);
+  const reasons = because.map(({ component, code }) => `${device(component)}: ${word("faults", code)}`);
   const said = [text(state), ...(lacks ? [word("lacks", lacks)] : []), ...reasons].join(" · ");
   item.className = `badge ${FUNCTION_TONE[state] ?? ""}`;
   item.dataset.function = name;
@@ -91,15 +95,16 @@ function devices({ functions, alarms, components }) {
   at("functions").replaceChildren(...functions.map(functionBadge));
   const open = alarms.map((alarm) => {
     const item = document.createElement("li");
-    const when = new Date(alarm.since).toLocaleString(document.documentElement.lang);
-    item.textContent = `${words.faults[alarm.code] ? word("faults", alarm.code) : alarm.title} · ${alarm.component} · ${when}`;
+    const when = new Date(alarm.since).toLocaleString(language === "zh" ? "zh-CN" : "en-GB");
+    item.textContent = `${words.faults[alarm.code] ? word("faults", alarm.code) : alarm.title} · ${device(alarm.component)} · ${when}`;
     return item;
   });
   at("alarms").replaceChildren(...(open.length ? open : [Object.assign(document.createElement("li"), { textContent: text("none") })]));
   at("components").replaceChildren(
     ...components.map((part) => {
       const row = document.createElement("tr");
-      for (const cell of [part.name, text(part.health), part.detail ? word("faults", part.detail) : ""]) row.insertCell().textContent = cell;
+      row.title = part.name;
+      for (const cell of [device(part.name), text(part.health), part.detail ? word("faults", part.detail) : ""]) row.insertCell().textContent = cell;
       return row;
     }),
   );
@@ -123,7 +128,7 @@ function machine(state) {
     [text("version"), state.agent_version],
     [text("uptime"), span(state.uptime_s)],
     [text("offset"), state.clock_offset_s == null ? text("unknown") : `${state.clock_offset_s.toFixed(3)} s`],
-    [text("certificate"), until ? new Date(until).toLocaleDateString(document.documentElement.lang) : text("none")],
+    [text("certificate"), until ? new Date(until).toLocaleDateString(language === "zh" ? "zh-CN" : "en-GB") : text("none")],
     ...shown.map(([name, unit]) => [text(name), `${state.metrics[name].toFixed(1)} ${unit}`]),
   ]);
 }

@@ -146,6 +146,11 @@ class CardReader(Device):
         """See `Device`."""
         return tuple(fault.value for fault, _ in self._link_scripts)
 
+    def armed(self) -> tuple[str, ...]:
+        """See `Device`."""
+        scripted = () if self._card is None else self._card.scripted
+        return tuple(fault.value for fault in scripted if fault.value not in self.troubles())
+
     def _parts(self) -> tuple[CardService, VpcdSlot]:
         if self._service is None or self._slot is None:
             raise ActionRefused(_NO_SERVICE.format(reason=self._absent))

@@ -91,6 +91,10 @@ class IdCardReader(ByteDevice):
             "requests": self.core.request_count,
         }
 
+    def armed(self) -> tuple[str, ...]:
+        """See `Device`."""
+        return tuple(fault.value for fault in self.core.scripted)
+
     async def insert_card(self, arguments: InsertCard) -> None:
         """Lay a card on the reader."""
         person = People(arguments.person).person(_PAPERS[arguments.kind])

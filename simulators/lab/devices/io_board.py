@@ -96,6 +96,10 @@ class IoBoard(ByteDevice):
         lights = {f"light_{name}": self.core.lights[at] for at, name in enumerate(_LIGHTS[self.model])}
         return {**inputs, **lights, "answers": self.core.answers}
 
+    def armed(self) -> tuple[str, ...]:
+        """See `Device`."""
+        return tuple(fault.value for fault in self.core.scripted)
+
     def _set(self, which: Input, *, is_so: bool) -> None:
         self.core.inputs[_ORDER.index(which)] = is_so ^ (which in _WIRED_CLOSED)
 

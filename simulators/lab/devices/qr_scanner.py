@@ -98,6 +98,10 @@ class QrScanner(FlashableDevice):
         told = core.revision if core.speech is Speech.SSI else None
         return {"lit": core.is_lit, "held": self._hand.is_waiting, "shown": core.shown, **self.boot_state(told)}
 
+    def armed(self) -> tuple[str, ...]:
+        """See `Device`."""
+        return (*super().armed(), *(fault.value for fault in self.core.scripted))
+
     def tick(self, now_s: float, /) -> None:
         """See `Device`."""
         self._hand.tick(now_s)

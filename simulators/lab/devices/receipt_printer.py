@@ -102,6 +102,7 @@ class ReceiptPrinter(FlashableDevice):
         Fact("cutter", "切刀故障", "Cutter", Tone.ALARM),
         Fact("head_hot", "打印头过热", "Head hot", Tone.ALARM),
         Fact("presenter_jam", "出票口卡住", "Presenter jammed", Tone.ALARM),
+        Fact("unrecoverable", "不可恢复错误", "Unrecoverable error", Tone.ALARM),
         Fact("ticket", "凭条在出口", "A ticket in the mouth", Tone.LIGHT),
         Fact("lines", "已打行数", "Lines printed"),
         Fact("receipts", "已出凭条", "Receipts"),
@@ -150,6 +151,7 @@ class ReceiptPrinter(FlashableDevice):
             "cutter": sensors.cutter,
             "head_hot": sensors.head_hot,
             "presenter_jam": sensors.presenter_jam,
+            "unrecoverable": sensors.unrecoverable,
             "ticket": sensors.ticket,
             "lines": core.printed,
             "receipts": self._given,
@@ -157,6 +159,10 @@ class ReceiptPrinter(FlashableDevice):
             "retracted": core.retracted,
             **self.boot_state(_version(core.model)),
         }
+
+    def armed(self) -> tuple[str, ...]:
+        """See `Device`."""
+        return (*super().armed(), *(fault.value for fault in self.core.scripted))
 
     def tick(self, _: float, /) -> None:
         """See `Device`."""

@@ -93,6 +93,10 @@ class ReportPrinter(WiredDevice):
             "jobs": len(core.jobs),
         }
 
+    def armed(self) -> tuple[str, ...]:
+        """See `Device`."""
+        return tuple(fault.value for fault in self.core.scripted)
+
     def reports(self) -> list[Report]:
         """All jobs, oldest first."""
         return [

@@ -18,6 +18,18 @@ _NAMES: Mapping[str, tuple[str, str]] = {
 }
 
 
+_TOLD = frozenset(
+    {
+        UpsFault.MAINS_LOST,
+        UpsFault.BATTERY_LOW,
+        UpsFault.BATTERY_WORN,
+        UpsFault.OVERLOAD,
+        UpsFault.FORCED_SHUTDOWN,
+    }
+)
+"""Those that the status tells."""
+
+
 class Battery(Arguments):
     """What is left."""
 
@@ -63,6 +75,10 @@ class Ups(ByteDevice):
             "runtime_s": core.runtime_s,
             "on_battery": UpsFault.MAINS_LOST in core.up,
         }
+
+    def armed(self) -> tuple[str, ...]:
+        """See `Device`."""
+        return tuple(sorted(fault.value for fault in self.core.up - _TOLD))
 
     async def on_battery(self, _: NoArguments) -> None:
         """Mains fails."""

@@ -48,7 +48,7 @@ class Bench {
     const card = this.cards.get(`${item.kiosk}/${item.component}`);
     if (!card) return;
     card.update({
-      state: item.state, plugged: item.is_plugged, troubles: item.troubles, model: item.model,
+      state: item.state, plugged: item.is_plugged, troubles: item.troubles, armed: item.armed, model: item.model,
     });
     this.summarise(item.kiosk);
     if (item.action !== null) {
@@ -68,12 +68,12 @@ class Bench {
     document.getElementById("log-button").textContent = text("log");
     document.getElementById("log-title").textContent = text("log");
     const link = document.getElementById("link");
-    link.textContent = text(this.isLinked ? "online" : "offline");
+    link.textContent = text(this.isLinked ? "online" : this.lab.token ? "offline" : "unlinked");
     link.classList.toggle("on", this.isLinked);
     const main = document.getElementById("kiosks");
     if (!this.lab.token) main.replaceChildren(make("p", { className: "empty" }, text("noToken")));
     else if (this.isLinked || this.kiosks.length === 0) this.drawKiosks(main);
-    main.classList.toggle("stale", !this.isLinked && this.kiosks.length > 0);
+    main.classList.toggle("stale", !this.isLinked && this.kiosks.length > 0 && this.lab.token !== null);
     this.drawLog();
   }
 

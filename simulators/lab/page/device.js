@@ -9,7 +9,7 @@ import { Sight } from "./sight.js";
 import { isChinese, label, text, wordText, wordsText } from "./texts.js";
 
 /* Facts whose values are words of the lab's tables. */
-const WORDED = new Set(["scene", "faults", "status"]);
+const WORDED = new Map([["scene", wordText], ["card", wordText], ["faults", wordsText], ["status", wordsText]]);
 const GROUPS = ["patient", "staff", "wear", "link"];
 
 export class DeviceCard {
@@ -24,9 +24,10 @@ export class DeviceCard {
     this.model = make("span", { className: "model" });
     this.facts = make("dl", { className: "facts" });
     this.troubles = make("p", { className: "troubles", hidden: true });
+    this.armed = make("p", { className: "troubles", hidden: true });
     this.extra = this.extraOf();
     this.element = make("article", { className: "card", dataset: { component: row.component, kind: kind.kind } },
-      this.head(), this.troubles, this.facts, this.buttons(), this.extra ? this.extra.element : null);
+      this.head(), this.troubles, this.armed, this.facts, this.buttons(), this.extra ? this.extra.element : null);
     this.update(row);
   }
 
@@ -94,7 +95,8 @@ export class DeviceCard {
     if (this.row.state.absent) return "absent";
     if (!this.row.plugged) return "unplugged";
     if (this.row.troubles.length > 0) return "troubled";
-    return alarms.length > 0 ? "alarmed" : "plugged";
+    if (alarms.length > 0) return "alarmed";
+    return this.row.armed.length > 0 ? "armed" : "plugged";
   }
 
   update(row) {
@@ -103,8 +105,8 @@ export class DeviceCard {
     this.element.dataset.mood = mood;
     this.mood.textContent = text(mood);
     this.model.textContent = this.row.model;
-    this.troubles.hidden = this.row.troubles.length === 0;
-    this.troubles.textContent = `${text("waiting")}: ${this.row.troubles.map(troubleText).join(isChinese() ? "；" : "; ")}`;
+    sayAll(this.troubles, text("waiting"), this.row.troubles.map(troubleText));
+    sayAll(this.armed, text("armed"), this.row.armed.map(wordText));
     const shown = this.kind.facts.filter((fact) => isShown(fact, this.row.state[fact.name]));
     this.facts.replaceChildren(...shown.map((fact) => factOf(fact, this.row.state[fact.name])));
     this.facts.hidden = shown.length === 0;
@@ -146,10 +148,16 @@ export class DeviceCard {
   }
 }
 
-/* `delay 2` in words; a bare 1 says nothing. */
+/* A line that is there when there is something to say. */
+function sayAll(line, title, words) {
+  line.hidden = words.length === 0;
+  line.textContent = isChinese() ? `${title}：${words.join("；")}` : `${title}: ${words.join("; ")}`;
+}
+
+/* `delay 2` in words. */
 function troubleText(trouble) {
   const [fault, value] = trouble.split(" ");
-  return value === undefined || value === "1" ? wordText(fault) : `${wordText(fault)} ${value}`;
+  return wordText(fault).replace("{n}", value);
 }
 
 function isShown(fact, value) {
@@ -159,7 +167,7 @@ function isShown(fact, value) {
 
 function factOf(fact, value) {
   const isOn = value === true || (fact.tone === "alarm" && Boolean(value));
-  const words = WORDED.has(fact.name) ? wordsText(value) : String(value);
+  const words = (WORDED.get(fact.name) ?? String)(value);
   const said = typeof value === "boolean" ? text(value ? "yes" : "no") : words;
   const chip = make("div", { className: `fact ${fact.tone}${isOn ? " on" : ""}` },
     make("dt", {}, label(fact)), make("dd", {}, said));

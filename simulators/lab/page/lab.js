@@ -23,6 +23,7 @@ export class Lab {
     const headers = { Authorization: `Bearer ${this.token}` };
     if (options.body) headers["Content-Type"] = "application/json";
     const answer = await fetch(path, { ...options, headers });
+    if (answer.status === 401) this.forgetToken();
     if (!answer.ok) throw new Refused(await problem(answer));
     return answer;
   }
@@ -40,9 +41,14 @@ export class Lab {
     return (await this.fetch(`${devicePath(kiosk, component)}/actions`, { method: "POST", body })).json();
   }
 
-  /* Tells `heard` of every change for ever; `linked` says whether the lab is there. */
+  forgetToken() {
+    this.token = null;
+    sessionStorage.removeItem(TOKEN_KEY);
+  }
+
+  /* Tells `heard` of every change for as long as the token is good; `linked` says whether the lab is there. */
   async listen(heard, linked) {
-    for (;;) {
+    while (this.token) {
       try {
         const answer = await this.fetch("/api/v1/events");
         await linked(true);
@@ -51,7 +57,7 @@ export class Lab {
         if (!(error instanceof TypeError || error instanceof Refused || error instanceof DOMException)) throw error;
       }
       await linked(false);
-      await new Promise((resume) => setTimeout(resume, RETRY_MS));
+      if (this.token) await new Promise((resume) => setTimeout(resume, RETRY_MS));
     }
   }
 }

@@ -107,14 +107,21 @@ export const WORDS = {
   power_cut: ["断电", "Loses its power"],
   bad_image: ["写入后校验失败", "What was written is wrong"],
   keeps_old: ["收完仍运行旧版本", "Takes all and runs the old one"],
-  /* faults of the line */
-  delay: ["应答延迟（秒）", "Answers late by (s)"],
-  split: ["应答分段，每段字节", "Answers in pieces, bytes each"],
+  /* faults of the line; {n} is their number */
+  delay: ["应答晚 {n} 秒", "Answers {n} s late"],
+  split: ["应答分段，每段 {n} 字节", "Answers in pieces of {n} bytes"],
   dribble: ["逐字节应答", "Answers byte by byte"],
-  drop: ["丢字节", "Bytes lost"],
-  truncate: ["应答截断，只到字节", "Answers cut off, bytes left"],
-  corrupt: ["字节出错", "Bytes changed"],
-  unplug: ["即将断线，剩余字节", "About to be cut, bytes left"],
+  drop: ["应答开头丢 {n} 字节", "First {n} bytes of answers lost"],
+  truncate: ["应答只到第 {n} 字节", "Answers end after {n} bytes"],
+  corrupt: ["应答错 {n} 字节", "{n} bytes of answers wrong"],
+  unplug: ["应答到第 {n} 字节时断线", "Plug pulled at byte {n} of an answer"],
+  /* titles of cards */
+  "居民身份证": ["居民身份证", "Resident identity card"],
+  "港澳台居民居住证 (J)": ["港澳台居民居住证 (J)", "Residence permit (J)"],
+  "外国人永居证 2017 (I)": ["外国人永居证 2017 (I)", "Permanent residence card 2017 (I)"],
+  "外国人永居证 2023 (Y)": ["外国人永居证 2023 (Y)", "Permanent residence card 2023 (Y)"],
+  "社会保障卡": ["社会保障卡", "Social security card"],
+  "银行卡": ["银行卡", "Bank card"],
   /* states of the supply, as NUT names them */
   OL: ["市电", "On mains"],
   OB: ["电池供电", "On battery"],

@@ -13,8 +13,8 @@ import pytest
 
 from simulators.lab.actions import describe
 from simulators.lab.device import Device
-from simulators.lab.kiosk import DEVICES
-from support.lab_bench import Engineer
+from simulators.lab.kiosk import DEVICES, Place
+from support.lab_bench import QUICK, Engineer
 from support.tree import ROOT
 
 PAGE = ROOT / "simulators/lab/page"
@@ -42,8 +42,33 @@ def test_nothing_is_chosen_as_a_code(words: Mapping[str, Any], kind: type[Device
 
 def test_each_word_is_said_in_both_languages(words: Mapping[str, Any]) -> None:
     assert all(len(both) == 2 and all(both) for both in words.values())
-    names = re.findall(r"^  (\w+): \[", (PAGE / "words.js").read_text(encoding="utf-8"), re.MULTILINE)
+    names = re.findall(r'^  "?([^"\n]+?)"?: \[', (PAGE / "words.js").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(names) == sorted(words), "a word is there twice"
+
+
+async def _row(tester: Engineer, component: str) -> dict[str, Any]:
+    row: dict[str, Any] = (await tester.ask("GET", f"{DEVICE}/{component}"))[1]
+    return row
+
+
+@pytest.mark.parametrize("place", QUICK, ids=lambda place: place.component)
+async def test_each_fault_that_is_set_is_shown_until_it_is_repaired(tester: Engineer, place: Place) -> None:
+    component = place.component
+    kind = type(tester.lab.device("kiosk-1", component))
+    (argument,) = (one for one in describe(kind.actions["script"]).arguments if one.name == "fault")
+    before = await _row(tester, component)
+    assert before["armed"] == []
+    for fault in argument.choices or ():
+        await tester.do(component, "script", fault=fault)
+        after = await _row(tester, component)
+        assert after["armed"] == [fault] or after["state"] != before["state"], fault
+        await tester.do(component, "repair")
+        assert await _row(tester, component) == before, fault
+
+
+async def test_faults_of_an_update_are_shown(tester: Engineer) -> None:
+    await tester.do("scanner", "flash_fault", fault="nak")
+    assert (await _row(tester, "scanner"))["armed"] == ["nak"]
 
 
 async def _picture(tester: Engineer, component: str) -> tuple[int, str, bytes]:
