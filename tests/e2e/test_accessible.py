@@ -23,10 +23,13 @@ LOOKS = (
 )
 
 
-async def serious_findings(page: Page, *, is_live: bool = False) -> list[str]:
-    """What axe finds; a live page never stops loading, its caller has waited for what it shows."""
-    if not is_live:
-        await page.wait_for_load_state("networkidle")
+async def serious_findings(page: Page) -> list[str]:
+    await page.wait_for_load_state("networkidle")
+    return [finding for finding in await findings_now(page) if finding.startswith(("serious", "critical"))]
+
+
+async def findings_now(page: Page) -> list[str]:
+    """All that axe finds on a page whose caller has waited for what it shows: live pages never stop loading."""
     await page.evaluate(AXE.read_text(encoding="utf-8"))
     rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
     found = await page.evaluate(
@@ -35,7 +38,6 @@ async def serious_findings(page: Page, *, is_live: bool = False) -> list[str]:
     return [
         f"{item['impact']} {item['id']}: {json.dumps([node['html'][:160] for node in item['nodes'][:3]])}"
         for item in found
-        if item["impact"] in {"serious", "critical"}
     ]
 
 

@@ -1,7 +1,7 @@
-// The engineer's view of one kiosk: asks the local API every two seconds and shows what it says.
+// The engineer's view of one kiosk: asks the local API every second and shows what it says.
 import { WORDS } from "./maintenance_texts.js";
 
-const REFRESH_MS = 2000;
+const REFRESH_MS = 1000;
 const TEXTS = {
   zh: {
     title: "自助机状态", kiosk: "自助机", functions: "患者可用功能", available: "可用", lost: "不可用", not_seen: "尚未收到状态",

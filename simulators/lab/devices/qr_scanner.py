@@ -11,6 +11,7 @@ from simulators.devices.qr_scanner import QrScannerCore, ScannerFault, Speech
 from simulators.devices.transports import PtyServer, TcpServer
 from simulators.lab.actions import Arguments, Group, NoArguments, action, labelled, table
 from simulators.lab.device import WIRED, Fact, FactValue, Hand, Kind, Tone
+from simulators.lab.errors import ActionRefused
 from simulators.lab.firmware import ACTIONS, FACTS, SERIES, FlashableDevice
 from simulators.people import People
 
@@ -55,8 +56,8 @@ _MODELS: Mapping[str, Callable[[], QrScannerCore]] = {
 class Scan(Arguments):
     """Which code is held before the scanner, and for how long."""
 
-    kind: Code = labelled(Code.TEXT, "哪种码", "Kind of code")
-    text: str = labelled("", "内容（仅限自填）", "Content (for kind text)", max_length=4_000)
+    kind: Code = labelled(Code.WECHAT_PAY, "哪种码", "Kind of code")
+    text: str = labelled("", "内容（填写后以此为准）", "Content (this, when given)", max_length=4_000)
     person: int = labelled(1, "人物编号", "Person number", ge=0, le=10**9)
     patience_s: float = labelled(30.0, "灯不亮时等多久（秒）", "Patience while it is dark (s)", ge=0, le=600)
 
@@ -109,7 +110,11 @@ class QrScanner(FlashableDevice):
     async def scan(self, arguments: Scan) -> None:
         """Hold a code before the scanner until it is read."""
         made = _MAKERS.get(arguments.kind)
-        text = arguments.text if made is None else made(random.Random(arguments.person), arguments.person)
+        text = arguments.text
+        if not text and made is not None:
+            text = made(random.Random(arguments.person), arguments.person)
+        if not text:
+            raise ActionRefused("码里没有内容 · there is nothing in the code")
         self._hand.hold(lambda: self.core.show(text), arguments.patience_s)
 
     async def put_away(self, _: NoArguments) -> None:

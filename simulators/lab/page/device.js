@@ -151,7 +151,8 @@ export class DeviceCard {
 /* A line that is there when there is something to say. */
 function sayAll(line, title, words) {
   line.hidden = words.length === 0;
-  line.textContent = isChinese() ? `${title}：${words.join("；")}` : `${title}: ${words.join("; ")}`;
+  const said = isChinese() ? `${title}：${words.join("；")}` : `${title}: ${words.join("; ")}`;
+  line.textContent = line.hidden ? "" : said;
 }
 
 /* `delay 2` in words. */

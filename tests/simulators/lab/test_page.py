@@ -66,6 +66,15 @@ async def test_each_fault_that_is_set_is_shown_until_it_is_repaired(tester: Engi
         assert await _row(tester, component) == before, fault
 
 
+async def test_a_click_holds_out_a_code_that_can_be_read(tester: Engineer) -> None:
+    await tester.do("scanner", "scan")
+    assert (await tester.state("scanner"))["held"]
+    await tester.do("scanner", "put_away")
+    status, answer = await tester.try_to("scanner", "scan", {"kind": "text"})
+    assert (status, answer["title"]) == (409, "码里没有内容 · there is nothing in the code")
+    assert not (await tester.state("scanner"))["held"]
+
+
 async def test_faults_of_an_update_are_shown(tester: Engineer) -> None:
     await tester.do("scanner", "flash_fault", fault="nak")
     assert (await _row(tester, "scanner"))["armed"] == ["nak"]
