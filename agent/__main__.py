@@ -11,23 +11,24 @@ import http.client
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from agent.errors import OutboxBusy, ProfileError
-from agent.settings import Settings, load_settings
-from kit.clock import SystemClock
-from kit.logs import configure, get_logger
-from kit.settings import SettingsError
-from kit.supervise import SdNotifier
-from wire import __version__
+from agent.lean import lean_imports
+
+with lean_imports():
+    from agent.errors import OutboxBusy, ProfileError
+    from agent.settings import Settings, load_settings
+    from kit.clock import SystemClock
+    from kit.logs import configure, get_logger
+    from kit.settings import SettingsError
+    from kit.supervise import SdNotifier
+    from wire import __version__
 
 CONFIG_FILE = Path("/etc/kiosk-agent/agent.toml")
 EXIT_FAILED, EXIT_USAGE, EXIT_SILENT = 1, 2, 4
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TIMEOUT_S = 5.0
-_WHILE_IMPORTING = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull, "FROZENLIST_NO_EXTENSIONS": "1"}
 log = get_logger(__name__)
 
 
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command in {"asyncapi", "openapi"}:
         sys.exit(_describe(given.command))
     try:
-        settings = load_settings(given.config)
+        with lean_imports():  # the first validation of all brings what finds plugins
+            settings = load_settings(given.config)
     except SettingsError as error:
         print(f"设置错误 (settings): {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
@@ -183,7 +185,7 @@ def _maintenance_code(settings: Settings) -> int:
 
 
 def _run(settings: Settings) -> int:
-    with _lean_imports():
+    with lean_imports():
         from agent.app import Agent, prepare  # noqa: PLC0415 - `status` and wrong settings need none of it
         from kit.web import ListenError  # noqa: PLC0415 - the same
 
@@ -208,25 +210,6 @@ def _run(settings: Settings) -> int:
             print(f"启动失败 (cannot start): {failure}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     return 0
-
-
-@contextmanager
-def _lean_imports() -> Iterator[None]:
-    """Keep the libraries from loading at import what no kiosk uses: 3 MiB and much of the time to start.
-
-    - aiohttp reads the machine's certificate authorities for connections that name none; all of ours do.
-    - frozenlist brings the C++ library for lists of a few elements.
-    """
-    before = {name: os.environ.get(name) for name in _WHILE_IMPORTING}
-    os.environ.update(_WHILE_IMPORTING)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _status(settings: Settings, *, as_json: bool) -> int:
