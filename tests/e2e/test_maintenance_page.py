@@ -75,6 +75,7 @@ async def test_paper_is_changed_with_the_printer_watching(kiosk: Site, make_visi
     rig.become("receipt_printer", values={"paper": "out", "cover": "closed"}, faults={Fault.PAPER_OUT: ""})
     await log_in(page, kiosk)
     await expect(card(page, "receipt_printer").locator(".faults")).to_contain_text("缺纸")
+    await expect(card(page, "receipt_printer").locator(".badge")).to_have_text("有异常")
     await card(page, "receipt_printer").get_by_role("button", name="换纸").click()
     dialog = page.get_by_role("dialog")
     await expect(dialog).to_contain_text("打印机还没有检测到")
@@ -93,6 +94,16 @@ async def test_paper_is_changed_with_the_printer_watching(kiosk: Site, make_visi
     await dialog.get_by_role("button", name="关闭").click()
     assert rig.bench.reporter.events == [("receipt_printer", "paper.changed")]
     assert len(rig.printer.jobs) == 1
+
+
+async def test_the_dialog_fits_a_phone(kiosk: Site, make_visitor: MakeVisitor) -> None:
+    page = (await make_visitor(Visit(width=390, height=844))).page
+    await log_in(page, kiosk)
+    await card(page, "receipt_printer").get_by_role("button", name="换纸").click()
+    box = await page.get_by_role("dialog").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
 
 
 async def test_who_is_not_let_in(kiosk: Site, visitor: Watched) -> None:

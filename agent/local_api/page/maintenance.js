@@ -264,10 +264,11 @@ const isBusy = () => model.running !== null || !devices.isConnected;
 
 function deviceCard({ component, kind, model: make, tests, has_paper: hasPaper }) {
   const status = devices.statuses.get(component) ?? {};
-  const state = devices.isConnected ? (status.device ?? "unknown") : "unknown";
-  const tone = { online: "good", deviceBusy: "good", starting: "warn", unknown: "" }[state] ?? "bad";
-  const label = state === "unknown" ? word("words", state) : word("states", state);
   const faults = status.faults ?? [];
+  const told = devices.isConnected ? (status.device ?? "unknown") : "unknown";
+  const state = told === "online" && faults.length > 0 ? "troubled" : told;
+  const tone = { online: "good", deviceBusy: "good", starting: "warn", troubled: "warn", unknown: "" }[state] ?? "bad";
+  const label = state === "unknown" ? word("words", state) : word("states", state);
   const card = h(
     "section",
     { className: "device" },

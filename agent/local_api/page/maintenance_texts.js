@@ -104,7 +104,7 @@ export const WORDS = {
   states: {
     online: ["就绪", "ready"], deviceBusy: ["使用中", "busy"], starting: ["启动中", "starting"],
     updating: ["更新固件中", "updating"],
-    hardwareError: ["故障", "faulted"], noDevice: ["未连接", "absent"],
+    hardwareError: ["故障", "faulted"], noDevice: ["未连接", "absent"], troubled: ["有异常", "in trouble"],
   },
   steps: {
     open: ["打开打印机盖", "Open the printer"], take_out: ["取出旧纸卷和碎纸", "Take out the old paper and scraps"],
