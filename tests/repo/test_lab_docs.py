@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from simulators.lab.actions import describe
 from simulators.lab.device import WIRED, Device
-from simulators.lab.kiosk import DEVICES
+from simulators.lab.kiosk import DEMO_FULL, DEVICES, Place
 from support.tree import ROOT
 
 PAGES = {"io_board": "paper_sensor"}
@@ -34,3 +36,12 @@ def test_the_page_of_a_device_names_the_actions_of_its_simulator(kind: type[Devi
     name = PAGES.get(kind.kind.value, kind.kind.value)
     page = (ROOT / f"docs/devices/{name}.md").read_text(encoding="utf-8")
     assert told(kind) in " ".join(page.split())
+
+
+@pytest.mark.parametrize("place", DEMO_FULL, ids=lambda place: place.component)
+def test_the_page_of_the_lab_names_what_can_be_done_to_each_device(place: Place) -> None:
+    kind = next(device for device in DEVICES if device.kind == place.kind)
+    page = (ROOT / "docs/lab.md").read_text(encoding="utf-8")
+    table = page.split("## What can be done")[1].split("##")[0]
+    (row,) = re.findall(rf"^\| `{place.component}` \|(.*)\|$", table, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == kind.actions.keys() - COMMON - {"script", "repair"}
