@@ -162,11 +162,11 @@ async def test_every_look_is_accessible_and_fits(kiosk: LabAgent, visitor: Watch
     assert [f"{place}: {finding}" for place, found in findings.items() for finding in found] == []
 
 
-async def tab_to(page: Page, target: Locator) -> None:
-    """Press Tab until it has the keyboard, at most a hundred times."""
+async def tab_to(page: Page, target: Locator, *, key: str = "Tab") -> None:
+    """Press it until the target has the keyboard, at most a hundred times."""
     await expect(target).to_be_visible()
     for _ in range(100):
-        await page.keyboard.press("Tab")
+        await page.keyboard.press(key)
         if await target.evaluate("element => element === document.activeElement"):
             return
     pytest.fail("the keyboard does not get there")
@@ -192,7 +192,8 @@ async def test_a_tester_without_a_mouse(kiosk: LabAgent, visitor: Watched) -> No
     await page.keyboard.press("Escape")
     await expect(dialog).to_be_hidden()
     await expect(faults).to_be_focused()
-    await tab_to(page, card(page, "card_reader").get_by_role("button", name="插入卡", exact=True))
+    insert = card(page, "card_reader").get_by_role("button", name="插入卡", exact=True)
+    await tab_to(page, insert, key="Shift+Tab")  # the last card
     await page.keyboard.press("Enter")
     await expect(card(page, "card_reader")).to_contain_text("社会保障卡")
     await press(page, "id_reader", "清除故障")

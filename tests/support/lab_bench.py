@@ -67,6 +67,6 @@ async def running(lab: Lab, folder: Path) -> AsyncIterator[Engineer]:
         headers = {"Authorization": f"Bearer {server.token}"}
         async with aiohttp.ClientSession(headers=headers) as http:
             yield Engineer(http, server.http.url, server)
-        for task in reversed(tasks):
+        for task in tasks:  # together: streams of events end with the lab, and the server waits for them
             task.cancel()
-            await asyncio.wait((task,))
+        await asyncio.wait(tasks)
