@@ -19,6 +19,7 @@ TEST_PACKAGES=(
   strace           # crash sweep over durable system calls
   procps
   systemd          # systemd-analyze judges the units; nothing is started
+  cups-daemon cups-client cups-filters # a real queue between kiosk and printer
   lrzsz            # judges our YMODEM, both sides
   cups-ipp-utils dbus avahi-daemon # a real IPP printer (ippeveprinter needs the other two) and its judge, ipptool
   nut-server       # a real UPS service

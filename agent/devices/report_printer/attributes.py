@@ -89,6 +89,8 @@ class PrinterReport:
     serial: str | None
     formats: frozenset[str]
     sides: frozenset[str]
+    is_queue: bool = False
+    """A queue of CUPS: what it counts are the pages it made ready, not those that came out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ def printer_report(attributes: Attributes) -> PrinterReport:
         serial=_device_serial(_text(attributes, "printer-device-id")),
         formats=_texts(attributes, "document-format-supported"),
         sides=_texts(attributes, "sides-supported"),
+        is_queue="cups-version" in attributes,
     )
 
 

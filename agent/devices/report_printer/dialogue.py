@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from socket import gethostname
 from typing import Protocol
 
 from agent.devices.report_printer.attributes import (
@@ -24,7 +25,8 @@ from agent.devices.report_printer.frames import (
     encode_request,
 )
 
-_USER = "kiosk"
+USER = f"kiosk-{gethostname()}"
+"""Whose jobs ours are: several kiosks may share a printer, and none touches another's job."""
 _PDF = "application/pdf"
 _HISTORY = 100
 _PRINTER_WANTED = (
@@ -41,7 +43,9 @@ _PRINTER_WANTED = (
     "marker-low-levels",
     "document-format-supported",
     "sides-supported",
+    "cups-version",
 )
+_OWNER = "job-originating-user-name"
 _JOB_WANTED = ("job-id", "job-name", "job-state", "job-state-reasons", "job-impressions-completed")
 
 
@@ -114,6 +118,21 @@ class Dialogue:
                 return max(numbered, key=lambda job: job.number or 0)
         return None
 
+    async def open_jobs(self) -> frozenset[int]:
+        """The numbers of our jobs that have not ended."""
+        reply = await self._ask(
+            Operation.GET_JOBS,
+            (
+                _user(),
+                Attribute(Tag.INTEGER, "limit", (_HISTORY,)),
+                Attribute(Tag.KEYWORD, "requested-attributes", (*_JOB_WANTED, _OWNER)),
+                Attribute(Tag.KEYWORD, "which-jobs", ("not-completed",)),
+                Attribute(Tag.BOOLEAN, "my-jobs", (True,)),
+            ),
+        )
+        ours = [job_report(job) for job in reply.all(Group.JOB) if tuple(job.get(_OWNER, ())) == (USER,)]
+        return frozenset(job.number for job in ours if job.number is not None and not has_ended(job))
+
     async def print_job(self, name: str, pdf: bytes, *, media: str, sides: str, timeout_s: float) -> JobReport:
         """Hand over a document; the job it became. Never repeated."""
         operation = (
@@ -163,7 +182,7 @@ class Dialogue:
 
 
 def _user() -> Attribute:
-    return Attribute(Tag.NAME, "requesting-user-name", (_USER,))
+    return Attribute(Tag.NAME, "requesting-user-name", (USER,))
 
 
 def has_ended(job: JobReport) -> bool:

@@ -4,13 +4,15 @@ A report is sent once. It is `printed` when the printer calls the job completed,
 report has pages and reports nothing that spoils them. A job that stops for want of paper waits and goes on after the
 refill; one that waits too long is cancelled, so that it cannot come out in front of the next patient. When the
 connection breaks while a report is sent, the printer's own list of jobs is asked, and whatever it does not answer is
-`unknown`. Never seen on hardware.
+`unknown`; a job that nobody follows any more is cancelled. What a queue of CUPS counts is what it made ready, so
+behind one the word of the printer, passed on while a job runs, is all there is. Never seen on hardware.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from agent.devices.report_printer.attributes import (
     BLOCKING,
@@ -69,6 +71,10 @@ class IppReportPrinter:
         self._running: str | None = None
         self._cancel = False
         self._sides: frozenset[str] = frozenset()
+        self._counts = self._options.impressions
+        self._idle_since_s: float | None = None
+        self._strays: frozenset[int] = frozenset()
+        """Our jobs that were open at the last look although none is followed."""
 
     async def start(self) -> DeviceFacts:
         """See `Driver`."""
@@ -79,6 +85,7 @@ class IppReportPrinter:
         if report.formats and _PDF not in report.formats:
             raise DeviceFault(Fault.WRONG_DEVICE, "takes no PDF")
         self._sides = report.sides
+        self._counts = self._options.impressions and not report.is_queue
         self._tell(report)
         return DeviceFacts(report.model, report.firmware, report.serial)
 
@@ -87,7 +94,9 @@ class IppReportPrinter:
         while True:
             await asyncio.sleep(self._options.poll_s)
             if self._running is None:  # a running job asks by itself, and more often
-                self._tell(await self._ask_printer())
+                report = await self._ask_printer()
+                self._tell(report)
+                await self._look_for_strays(report)
 
     async def stop(self) -> None:
         """See `Driver`: a job that runs is the printer's, and its outcome can be asked later."""
@@ -129,6 +138,29 @@ class IppReportPrinter:
             finally:
                 self._running = None
 
+    # --- jobs that nobody follows ------------------------------------------------------------------------
+
+    async def _look_for_strays(self, report: PrinterReport) -> None:
+        """Cancel a job of ours that nobody follows any more, and that is still there at the second look.
+
+        Its patient has gone: it must not come out in front of the next one. A queue of CUPS keeps jobs for ever.
+        """
+        strays = frozenset[int]() if report.state is PrinterState.IDLE else await self._open_jobs()
+        await self._drop(strays & self._strays)
+        self._strays = strays
+
+    async def _open_jobs(self) -> frozenset[int]:
+        try:
+            return await self._dialogue.open_jobs()
+        except (LinkError, IppError, IppRefused):
+            return frozenset()
+
+    async def _drop(self, numbers: frozenset[int]) -> None:
+        for number in sorted(numbers):
+            _log.warning("report.stray_cancelled", number=number)
+            with suppress(LinkError, IppError):
+                await self._dialogue.cancel(number)
+
     # --- before a report ---------------------------------------------------------------------------------
 
     async def _ask_printer(self) -> PrinterReport:
@@ -148,9 +180,23 @@ class IppReportPrinter:
         return report
 
     def _tell(self, report: PrinterReport) -> dict[Fault, str]:
+        report = self._believed(report)
         faults = faults_of(report, toner_low_percent=self._options.toner_low_percent)
         self._owner.status(DeviceStatus(faults, words_of(report, faults)))
         return faults
+
+    def _believed(self, report: PrinterReport) -> PrinterReport:
+        """An idle queue repeats for ever what its printer said during the last job: after a while it is forgotten.
+
+        The next report then finds out; or the test print of an engineer, at once.
+        """
+        if not report.is_queue or report.state is not PrinterState.IDLE:
+            self._idle_since_s = None
+            return report
+        now_s = self._clock.monotonic()
+        if self._idle_since_s is None:
+            self._idle_since_s = now_s
+        return replace(report, reasons=()) if now_s - self._idle_since_s >= self._options.doubt_s else report
 
     async def _count(self, job: ReportJob) -> int:
         thread = DeviceThread("report-pages")
@@ -165,9 +211,13 @@ class IppReportPrinter:
         """Raise unless the printer can begin right now."""
         report = await self._ask_printer()
         faults = self._tell(report)
+        is_hearsay = report.is_queue and report.state is PrinterState.IDLE
         for fault in faults:
-            if fault in BLOCKING:
+            if fault in BLOCKING and not is_hearsay:
                 raise DeviceFault(fault, faults[fault])
+        if report.state is not PrinterState.IDLE and (strays := await self._open_jobs()):
+            await self._drop(strays)
+            raise DeviceFault(Fault.DEVICE_BUSY, "an earlier report is still on its way")
         if report.accepts_jobs is False or report.state is PrinterState.PROCESSING:
             raise DeviceFault(Fault.DEVICE_BUSY, "busy with another job or accepts none")
 
@@ -224,14 +274,14 @@ class IppReportPrinter:
                 printer = await self._dialogue.printer()
             except (LinkError, IppError, IppRefused):
                 if self._clock.monotonic() - watch.heard_s >= self._options.contact_s:
-                    return _unknown(pages, watch.seen[1], "the printer fell silent while it printed")
+                    return _unknown(pages, self._said(watch.seen[1]), "the printer fell silent while it printed")
                 await asyncio.sleep(self._options.job_poll_s)
                 continue
             watch.heard_s = self._clock.monotonic()
             self._owner.alive()
             faults = self._tell(printer)
             if job is None:
-                return _unknown(pages, watch.seen[1], "the printer forgot the job")
+                return _unknown(pages, self._said(watch.seen[1]), "the printer forgot the job")
             if has_ended(job):
                 outcome = self._judge(job, printer, pages, watch)
                 if outcome is not None:
@@ -247,9 +297,9 @@ class IppReportPrinter:
         now_s = watch.heard_s
         if watch.cancelled_s is not None:
             if now_s - watch.cancelled_s >= self._options.cancel_s:
-                return _unknown(pages, job.impressions, "the printer does not end a cancelled job")
+                return _unknown(pages, self._said(job.impressions), "the printer does not end a cancelled job")
             return None
-        reason = self._reason_to_cancel(job, faults, watch, now_s)
+        reason = self._reason_to_cancel(job, faults, watch, pages)
         if reason is not None:
             watch.cancelled_s, watch.given_up = now_s, reason
             try:
@@ -259,8 +309,9 @@ class IppReportPrinter:
         return None
 
     def _reason_to_cancel(
-        self, job: JobReport, faults: dict[Fault, str], watch: _Watch, now_s: float
+        self, job: JobReport, faults: dict[Fault, str], watch: _Watch, pages: int
     ) -> tuple[Fault | None, str] | None:
+        now_s = watch.heard_s
         if self._cancel:
             return None, "cancelled by request"
         blocked_by = next((fault for fault in faults if fault in BLOCKING), None)
@@ -271,13 +322,18 @@ class IppReportPrinter:
         if blocked_by is None:
             if watch.blocked_by is not None:
                 watch.blocked_by, watch.blocked_s, watch.progress_s = None, None, now_s
-            stalled = now_s - watch.progress_s >= self._options.stall_s
+            patience_s = self._options.stall_s + (0.0 if self._counts else pages * self._options.page_s)
+            stalled = now_s - watch.progress_s >= patience_s
             return (Fault.DEVICE_ERROR, "no progress") if stalled else None
         if watch.blocked_s is None:
             watch.blocked_s = now_s
         watch.blocked_by = blocked_by
         too_long = now_s - watch.blocked_s >= self._options.wait_s
         return (blocked_by, "waited too long") if too_long else None
+
+    def _said(self, impressions: int | None) -> int | None:
+        """A count that means something."""
+        return impressions if self._counts else None
 
     def _judge(self, job: JobReport, printer: PrinterReport, pages: int, watch: _Watch) -> ReportOutcome | None:
         """The outcome of a job that ended; None to look once more."""
@@ -290,25 +346,27 @@ class IppReportPrinter:
             detail = detail or f"the printer {job.state.name.lower()} it"
         return ReportOutcome(
             PrintState.FAILED, Evidence.STATE, was_sent=True, fault=fault, detail=detail, pages=pages,
-            impressions=job.impressions,
+            impressions=self._said(job.impressions),
         )  # fmt: skip
 
     def _judge_completed(
         self, job: JobReport, printer: PrinterReport, pages: int, watch: _Watch
     ) -> ReportOutcome | None:
         if (spoiled := spoils(job, printer)) is not None:
-            return _unknown(pages, job.impressions, f"completed with {spoiled}")
+            return _unknown(pages, self._said(job.impressions), f"completed with {spoiled}")
         evidence = Evidence.STATE
-        if self._options.impressions:
+        if self._counts:
             if job.impressions is None or job.impressions < pages:
                 if watch.completed_s is None:
                     watch.completed_s = watch.heard_s
                 if watch.heard_s - watch.completed_s < self._options.settle_s:
                     return None  # some count after they completed
                 counted = "nothing" if job.impressions is None else str(job.impressions)
-                return _unknown(pages, job.impressions, f"completed, counted {counted} of {pages}")
+                return _unknown(pages, self._said(job.impressions), f"completed, counted {counted} of {pages}")
             evidence = Evidence.PAGES
-        return ReportOutcome(PrintState.PRINTED, evidence, was_sent=True, pages=pages, impressions=job.impressions)
+        return ReportOutcome(
+            PrintState.PRINTED, evidence, was_sent=True, pages=pages, impressions=self._said(job.impressions)
+        )
 
 
 def _not_sent(fault: Fault, detail: str) -> ReportOutcome:

@@ -32,11 +32,15 @@ class Options(BaseModel):
     send_s: _Seconds = 60.0
     stall_s: _Seconds = 90.0
     """How long a job may make no progress although nothing is reported to be wrong."""
+    page_s: _Seconds = 6.0
+    """How long a page may take where nothing counts them; comes on top of `stall_s` for each."""
     wait_s: _Seconds = 180.0
     """How long a job that was begun waits for paper, toner or a closed door before it is cancelled."""
     contact_s: _Seconds = 30.0
     """How long the printer may be silent about a job it has."""
     cancel_s: _Seconds = 15.0
+    doubt_s: _Seconds = 300.0
+    """How long an idle queue of CUPS is believed what it said of its printer during the last job."""
     settle_s: _Seconds = 3.0
     """How long a completed job may still be counting its pages."""
 
