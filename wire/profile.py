@@ -49,6 +49,8 @@ class LinkKind(StrEnum):
     TCP = "tcp"
     CAMERA = "camera"
     NUT = "nut"
+    PROGRAM = "program"
+    """A vendor's library in a program of its own, which answers JSON lines."""
     NONE = "none"
 
 

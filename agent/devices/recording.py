@@ -60,7 +60,7 @@ class DeviceRecording:
 def redactor_of(profile: DeviceProfile, recorder: Recorder) -> Redactor | None:
     """The redactor of a device; None where its folder has none for it."""
     row = DRIVERS.get((profile.capability, profile.dialect))
-    folder = row[0] if row is not None else profile.capability.value
+    folder = row[0].partition(".")[0] if row is not None else profile.capability.value
     name = f"agent.devices.{folder}.redact"
     if find_spec(f"agent.devices.{folder}") is None or find_spec(name) is None:
         return None

@@ -36,6 +36,7 @@ DRIVERS: Mapping[tuple[Capability, str], tuple[str, str]] = MappingProxyType(
         (_C.ID_CARD_READER, "sdt_hid"): ("id_card_reader", "SdtIdCardReader"),
         (_C.ID_CARD_READER, "sdt_miaxis"): ("id_card_reader", "SdtIdCardReader"),
         (_C.CARD_READER, "pcsc"): ("card_reader", "PcscCardReader"),
+        (_C.CARD_READER, "terminal"): ("card_reader.terminal", "ProgramCardReader"),
         (_C.RECEIPT_PRINTER, "escpos"): ("receipt_printer", "EscposReceiptPrinter"),
         (_C.RECEIPT_PRINTER, "escpos_custom"): ("receipt_printer", "EscposReceiptPrinter"),
         (_C.REPORT_PRINTER, "ipp"): ("report_printer", "IppReportPrinter"),
@@ -62,8 +63,9 @@ def driver_of(profile: DeviceProfile) -> MakeDriver:
     row = DRIVERS.get((profile.capability, profile.dialect))
     if row is None:
         raise ProfileError(f"{profile.vendor} {profile.model}: dialect: no {profile.capability} speaks it")
-    folder, name = row
-    made = cast("Any", getattr(import_module(f"agent.devices.{folder}.driver"), name))  # each takes its own link
+    where, name = row
+    module = where if "." in where else f"{where}.driver"
+    made = cast("Any", getattr(import_module(f"agent.devices.{module}"), name))  # each takes its own link
     return lambda link, owner, clock: made(link, profile, owner, clock)
 
 
@@ -92,6 +94,7 @@ _PORTS: Mapping[LinkKind, str] = MappingProxyType(
         LinkKind.HID: "1-1",
         LinkKind.KEYBOARD: "1-1",
         LinkKind.CAMERA: "/dev/video0",
+        LinkKind.PROGRAM: "/dev/ttyS0",
     }
 )
 """A port of each kind, for a check of everything else."""
@@ -176,6 +179,13 @@ def _keyboard(profile: DeviceProfile, port: str | None) -> MakeLink:
     return lambda: KeyboardLink(where, settings)
 
 
+def _program(profile: DeviceProfile, port: str | None) -> MakeLink:
+    from agent.links.program import ProgramLink  # noqa: PLC0415 - loaded when needed
+
+    _ = ProgramLink.of(profile.link, port)
+    return lambda: ProgramLink.of(profile.link, port)
+
+
 _LINKS: Mapping[LinkKind, Callable[[DeviceProfile, str | None], MakeLink]] = MappingProxyType(
     {
         LinkKind.SERIAL: _serial,
@@ -187,5 +197,6 @@ _LINKS: Mapping[LinkKind, Callable[[DeviceProfile, str | None], MakeLink]] = Map
         LinkKind.HID: _hid,
         LinkKind.KEYBOARD: _keyboard,
         LinkKind.CAMERA: _camera,
+        LinkKind.PROGRAM: _program,
     }
 )

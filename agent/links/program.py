@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shlex
+import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from agent.links.base import LinkError, LinkLost, LinkTimeout
+from wire.profile import LinkProfile
 
 _LINE_LIMIT = 64 * 1024
 _END_S = 2.0
@@ -23,12 +28,28 @@ class ProgramGarbage(LinkError):
 
 
 class ProgramLink:
-    """One program, started at `open` and ended at `close`."""
+    """One program, started at `open` and ended, with everything it started, at `close`."""
 
     def __init__(self, argv: Sequence[str]) -> None:
         self._argv = tuple(argv)
         self._process: Process | None = None
         self._asked = 0
+
+    @classmethod
+    def of(cls, link: LinkProfile, port: str | None) -> ProgramLink:
+        """As a profile says: `options.command`, a command line; `{port}` in it is the port of this kiosk.
+
+        Raises:
+            ValueError: there is no command, it wants a port that is not known, or another option is given.
+        """
+        if link.options.keys() - {"command"}:
+            raise ValueError("link.options: a program takes `command` only")
+        argv = shlex.split(str(link.options.get("command") or ""))
+        if not argv:
+            raise ValueError("link.options.command: which program?")
+        if port is None and any("{port}" in word for word in argv):
+            raise ValueError("port: its command line wants one")
+        return cls([word.replace("{port}", port or "") for word in argv])
 
     @property
     def name(self) -> str:
@@ -50,7 +71,7 @@ class ProgramLink:
             return
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._argv, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=_LINE_LIMIT
+                *self._argv, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=_LINE_LIMIT, start_new_session=True
             )
         except OSError as error:
             raise LinkLost(f"{self.name}: cannot be started") from error
@@ -101,8 +122,8 @@ class ProgramLink:
         process, self._process = self._process, None
         if process is None:
             return
-        if process.returncode is None:
-            process.kill()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
         try:
             async with asyncio.timeout(_END_S):
                 await process.wait()
