@@ -219,7 +219,6 @@ async def test_an_address_that_is_no_longer_good_is_told(kiosk: LabAgent, visito
     visitor.complaints.clear()
 
 
-@pytest.mark.slow
 async def test_firmware_is_put_on_a_scanner(flashable: LabAgent, make_visitor: MakeVisitor) -> None:
     bench = (await make_visitor()).page
     page = (await make_visitor(Visit(width=1080, height=1920))).page
