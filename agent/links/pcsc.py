@@ -33,6 +33,8 @@ _POLL_MS = 500
 _BACKOFF_S = (0.5, 5.0)
 _MASK = 0xFFFFFFFF
 _TIMEOUT, _NO_READERS = 0x8010000A, 0x8010002E
+_ANY_PROTOCOL = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
+_NOT_POWERED = frozenset((0x8010000C, 0x80100067))  # NO_SMARTCARD, UNPOWERED_CARD
 _FIRST_OF_ATR = (b"\x3b", b"\x3f")  # ISO/IEC 7816-3: direct and inverse convention
 
 
@@ -200,6 +202,35 @@ class _Watcher:
             self._tell(view)
 
 
+def _powered(context: int, reader: str) -> tuple[int, int, int]:
+    """Connect to a card that pcscd has not powered: code, handle and protocol.
+
+    pcscd looks every 0.4 s: a card put in within one look after another was pulled out under a command is never powered
+    by itself, and stays `no smart card` until it is taken out once more. Powering it down and up wakes it.
+    """
+    code, card, _ = scard.SCardConnect(context, reader, scard.SCARD_SHARE_DIRECT, 0)
+    if code != scard.SCARD_S_SUCCESS:
+        return code, card, 0
+    code, protocol = scard.SCardReconnect(card, scard.SCARD_SHARE_SHARED, _ANY_PROTOCOL, scard.SCARD_UNPOWER_CARD)
+    if code != scard.SCARD_S_SUCCESS:
+        scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
+    return code, card, protocol
+
+
+def _wake(reader: str) -> bool:
+    """Whether there is a card that pcscd does not see; it sees it afterwards."""
+    code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+    if code != scard.SCARD_S_SUCCESS:
+        return False
+    try:
+        code, card, _ = _powered(context, reader)
+        if code == scard.SCARD_S_SUCCESS:
+            scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
+        return bool(code == scard.SCARD_S_SUCCESS)
+    finally:
+        scard.SCardReleaseContext(context)
+
+
 class _Channel:
     """One card, connected; every method blocks and runs in the thread of the link."""
 
@@ -211,12 +242,15 @@ class _Channel:
         code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
         self._check(code, "no service")
         self._context = context
-        code, card, self.protocol = scard.SCardConnect(
-            context, reader, scard.SCARD_SHARE_SHARED, scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
-        )
+        code, card, self.protocol = scard.SCardConnect(context, reader, scard.SCARD_SHARE_SHARED, _ANY_PROTOCOL)
+        if code & _MASK in _NOT_POWERED:
+            code, card, self.protocol = _powered(context, reader)
         self._check(code, "connect")
         self._card = card
         self._check(scard.SCardBeginTransaction(self._card), "begin")
+        status = scard.SCardStatus(self._card)
+        self._check(status[0], "status")
+        self.atr = bytes(status[4])
 
     def _check(self, code: int, what: str) -> None:
         if code != scard.SCARD_S_SUCCESS:
@@ -258,6 +292,11 @@ class Card:
     def is_t0(self) -> bool:
         """Whether the card speaks T=0, which gives long answers in two steps."""
         return bool(self._channel.protocol == scard.SCARD_PROTOCOL_T0)
+
+    @property
+    def atr(self) -> bytes:
+        """What this card said when it was powered."""
+        return self._channel.atr
 
     async def transmit(self, apdu: bytes, *, timeout_s: float) -> bytes:
         """Answer to one APDU, status word included.
@@ -372,6 +411,16 @@ class PcscLink:
         finally:
             self._channel = None
             await self._release(channel)
+
+    async def wake(self, *, timeout_s: float) -> bool:
+        """Look for a card that pcscd has missed: worth it right after one was pulled out under a command."""
+        reader = self._view.reader
+        if reader is None or self._channel is not None:
+            return False
+        try:
+            return await self.run(_wake, reader, timeout_s=timeout_s)
+        except LinkTimeout:
+            return False
 
     async def _release(self, channel: _Channel) -> None:
         if channel.is_abandoned:

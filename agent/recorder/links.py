@@ -115,6 +115,10 @@ class CardChannel(Protocol):
     def is_t0(self) -> bool:
         """See there."""
 
+    @property
+    def atr(self) -> bytes:
+        """See there."""
+
     async def transmit(self, apdu: bytes, *, timeout_s: float) -> bytes:
         """See there."""
 
@@ -144,6 +148,9 @@ class CardLink(AnyLink, Protocol):
     def card(self, *, timeout_s: float) -> AbstractAsyncContextManager[CardChannel]:
         """See there."""
 
+    async def wake(self, *, timeout_s: float) -> bool:
+        """See there."""
+
 
 class RecordedCardLink(_Recorded):
     """A `PcscLink`."""
@@ -167,6 +174,10 @@ class RecordedCardLink(_Recorded):
             self._tap.note(Word.CARD, int(view.card in {"present", "mute"}))
         return view
 
+    async def wake(self, *, timeout_s: float) -> bool:
+        """See `PcscLink`."""
+        return await self._link.wake(timeout_s=timeout_s)
+
     @asynccontextmanager
     async def card(self, *, timeout_s: float) -> AsyncIterator[CardChannel]:
         """See `PcscLink`."""
@@ -188,6 +199,10 @@ class _RecordedCard:
     @property
     def is_t0(self) -> bool:
         return self._channel.is_t0
+
+    @property
+    def atr(self) -> bytes:
+        return self._channel.atr
 
     async def transmit(self, apdu: bytes, *, timeout_s: float) -> bytes:
         self._tap.passed(Way.SENT, apdu)

@@ -38,6 +38,8 @@ _log = get_logger(__name__)
 _LOOK_S = 3.0
 _IDLE_S = 30.0
 _SETTLE_S = 1.0
+_QUICK_S = 10.0
+_WAKE_S = 0.6
 _STEPS_LIMIT = 8
 _DIRECTORY_LIMIT = 10
 _DETAILS = ((CardRemoved, "removed"), (CardMute, "mute"), (CardReset, "reset"), (LinkTimeout, "no_answer"))
@@ -57,6 +59,8 @@ class PcscCardReader:
         reads = {CardKind.SOCIAL: options.social, CardKind.BANK: options.bank}
         self._reads = frozenset(kind for kind, is_read in reads.items() if is_read)
         self._lock = asyncio.Lock()
+        self._pulled_s = float("-inf")
+        """When a card was last pulled out while it was read, in seconds of the loop."""
 
     async def start(self) -> DeviceFacts:
         """See `Driver`."""
@@ -100,6 +104,8 @@ class PcscCardReader:
             try:
                 card = await self._read_twice(self._reads & frozenset(accept), view)
             except LinkError as error:
+                if isinstance(error, CardRemoved):
+                    self._pulled_s = asyncio.get_running_loop().time()
                 raise self._fault(error) from error
             except CardError as error:
                 raise DeviceFault(Fault.CARD_UNREADABLE, "damaged") from error
@@ -111,16 +117,15 @@ class PcscCardReader:
     async def _read_twice(self, accept: Collection[CardKind], view: ReaderView) -> Card | None:
         """Read; once more when the card was just exchanged for another, or reset by another program."""
         try:
-            return await self._read(accept, view)
+            return await self._read(accept)
         except (CardMute, CardReset):
             if view.card is CardPresence.MUTE:
                 raise
         with suppress(LinkTimeout):
             await self._link.changed(view, timeout_s=_SETTLE_S)
-        again = await self._card_within(_SETTLE_S)
-        if again is None:
+        if await self._card_within(_SETTLE_S) is None:
             raise CardRemoved("no card any more")
-        return await self._read(accept, again)
+        return await self._read(accept)
 
     async def _card_within(self, wait_s: float) -> ReaderView | None:
         try:
@@ -129,16 +134,30 @@ class PcscCardReader:
                 while view.card not in {CardPresence.PRESENT, CardPresence.MUTE}:
                     if view.looked and view.reader is None:
                         raise self._fault((ReaderGone if view.service_up else ServiceDown)("gone"))
-                    view = await self._link.changed(view, timeout_s=wait_s)
+                    view = await self._changed(view, wait_s)
         except TimeoutError:
             return None
         return view
 
-    async def _read(self, accept: Collection[CardKind], view: ReaderView) -> Card | None:
+    async def _changed(self, view: ReaderView, wait_s: float) -> ReaderView:
+        """The next view; a patient who puts a card back at once may have been too quick for pcscd.
+
+        Raises:
+            LinkTimeout: nothing changed.
+        """
+        loop = asyncio.get_running_loop()
+        while view.reader is not None and loop.time() - self._pulled_s < _QUICK_S:
+            try:
+                return await self._link.changed(view, timeout_s=_WAKE_S)
+            except LinkTimeout:
+                _ = await self._link.wake(timeout_s=self._answer_s)
+        return await self._link.changed(view, timeout_s=wait_s)
+
+    async def _read(self, accept: Collection[CardKind]) -> Card | None:
         async with self._link.card(timeout_s=self._answer_s) as channel:
             talk = _Talk(channel, self._answer_s)
             if CardKind.SOCIAL in accept:
-                social = await _SocialReading(talk, by_tag=self._by_tag, file_p1=self._file_p1).read(view.atr)
+                social = await _SocialReading(talk, by_tag=self._by_tag, file_p1=self._file_p1).read(channel.atr)
                 if social is not None:
                     return social
             return await _read_bank(talk) if CardKind.BANK in accept else None

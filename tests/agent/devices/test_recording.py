@@ -183,7 +183,7 @@ class CardInHand:
         self._card = card
         self.name = "reader"
         self.is_open = False
-        self.is_t0 = True
+        self.is_t0, self.atr = True, card.atr
         self.view = ReaderView(
             looked=True, service_up=True, reader="reader", card=CardPresence.PRESENT, atr=card.atr, insertion=1
         )

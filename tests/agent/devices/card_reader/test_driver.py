@@ -163,6 +163,38 @@ async def test_a_card_pulled_out_at_any_command_is_removal_and_the_next_card_is_
     assert await bench.reader.read_card(BOTH, wait_s=5.0) is not None
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("make", [social_card, debit_card])
+async def test_a_card_put_back_before_the_service_looked_is_read(bench: Bench, make: Callable[[], SmartCard]) -> None:
+    """The service looks every 0.4 s and powers no card that came in between; pulled out at each command, it is read."""
+    whole = make()
+    await bench.slot.insert(whole)
+    assert await bench.reader.read_card(BOTH, wait_s=5.0) is not None
+    for after in range(whole.longest):
+        yanked = make()
+        yanked.script(CardFault.YANKED, after=after)
+        await bench.slot.insert(yanked)
+        with pytest.raises(DeviceFault, match="card_unreadable: removed"):
+            await bench.reader.read_card(BOTH, wait_s=5.0)
+        await bench.slot.insert(make())
+        assert await bench.reader.read_card(BOTH, wait_s=5.0) is not None, f"after command {after}"
+
+
+async def test_a_card_put_back_at_once_is_read(bench: Bench) -> None:
+    for after in (0, 2, 5):
+        yanked = social_card()
+        yanked.script(CardFault.YANKED, after=after)
+        await bench.slot.insert(yanked)
+        with pytest.raises(DeviceFault, match="card_unreadable: removed"):
+            await bench.reader.read_card(BOTH, wait_s=5.0)
+        back = social_card()
+        await bench.slot.insert(back)
+        card = await bench.reader.read_card(BOTH, wait_s=5.0)
+        assert isinstance(card, SocialCard)
+        assert card.reset_information == back.atr[4:].hex().upper()
+
+
 @pytest.mark.parametrize(
     ("fault", "detail"),
     [
