@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LENGTHS: Final = struct.Struct(">II")
 EXIT_NO_PICTURE: Final = 3
 _MEMORY_MAX: Final = 2 * 1024**3
+_POINTS_MAX: Final = 4_096 * 4_096
 _LOOK_WIDTH: Final = 320
 _FACE_WIDTH: Final = 200
 _SMALLEST_FACE: Final = 32
@@ -71,6 +72,7 @@ def _end_with_parent() -> None:
 
 
 def _serve(settings: Mapping[str, Any]) -> None:
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(_POINTS_MAX)
     import cv2  # noqa: PLC0415 - after the limits are set
 
     cv2.setNumThreads(1)
@@ -186,11 +188,16 @@ def _mjpeg(cv2: Any, settings: Mapping[str, Any]) -> Iterator[Image]:  # noqa: A
         answer = link.getresponse()
         if answer.status != http.client.OK:
             raise NoPicture
-        decoder = MjpegDecoder()
+        decoder, before = MjpegDecoder(), b""
         while data := answer.read1(_CHUNK):
             pictures = decoder.feed(data)
-            if pictures:
-                image = cv2.imdecode(np.frombuffer(pictures[-1], np.uint8), cv2.IMREAD_COLOR)
+            if (
+                not pictures or pictures[-1] == before
+            ):  # a sensor never sees the same twice: it hangs, on a face long gone
+                continue
+            before = pictures[-1]
+            with contextlib.suppress(cv2.error):  # larger than `_POINTS_MAX`
+                image = cv2.imdecode(np.frombuffer(before, np.uint8), cv2.IMREAD_COLOR)
                 if image is not None:
                     yield image
     raise NoPicture

@@ -45,13 +45,20 @@ class Scene(StrEnum):
     MOVING = "moving"
 
 
+_FRAME_HEADER, _HUGE = b"\xff\xc0", (16_000).to_bytes(2, "big") * 2  # ISO/IEC 10918-1, B.2.2: after length, precision
+
+
 class CameraFault(StrEnum):
     """What the camera itself does wrong."""
 
     FROZEN = "frozen"
     """The connection stays and no more pictures come."""
+    SAME_PICTURE = "same_picture"
+    """The same picture comes again and again."""
     GARBAGE = "garbage"
     """Pictures that are none."""
+    HUGE = "huge"
+    """Pictures that claim 16,000 by 16,000 points."""
     WRONG_LENGTH = "wrong_length"
     """Parts tell a length that is not theirs."""
     REFUSED = "refused"
@@ -188,7 +195,10 @@ class FaceCameraCore:
         self._timer = asyncio.get_running_loop().call_later(1.0 / FRAMES_PER_S, self._tick)
         if CameraFault.FROZEN in self.faults or self._send is None:
             return
-        picture = draw(self.scene, self.pictures)
+        picture = draw(self.scene, 0 if CameraFault.SAME_PICTURE in self.faults else self.pictures)
+        if CameraFault.HUGE in self.faults:
+            size = picture.index(_FRAME_HEADER) + len(_FRAME_HEADER) + 3
+            picture = picture[:size] + _HUGE + picture[size + 4 :]
         if CameraFault.GARBAGE in self.faults:
             picture = bytes(byte ^ 0x5A for byte in picture)
         length = len(picture) + (1_000 if CameraFault.WRONG_LENGTH in self.faults else 0)

@@ -56,6 +56,7 @@ export const WORDS = {
   forced_shutdown: ["强制关机", "Forced shutdown"],
   forget: ["忘记作业", "Forgets jobs"],
   frozen: ["不再出画面", "No more pictures come"],
+  same_picture: ["画面卡住不变", "The same picture again and again"],
   stale_picture: ["画面定格", "The same picture again and again"],
   garbage: ["乱码", "Garbage"],
   half_answer: ["只答一半", "Half an answer"],

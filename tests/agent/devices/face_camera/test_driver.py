@@ -238,6 +238,17 @@ async def test_a_stream_cut_within_a_picture(bench: Bencher, after: int) -> None
         await wait_for(lambda: camera.ended_by, what="the driver to end")
 
 
+@pytest.mark.parametrize("fault", [CameraFault.SAME_PICTURE, CameraFault.HUGE])
+async def test_a_camera_that_hangs_on_a_picture_or_sends_monsters(bench: Bencher, fault: CameraFault) -> None:
+    """The face it hangs on may be that of the patient before."""
+    async with bench() as camera:
+        camera.core.faults.add(fault)
+        with suppress(DeviceFault, LinkError):
+            assert await camera.take(timeout_s=3.0) is None
+        assert Gate.READY not in camera.told
+        assert camera.core.pictures > 5
+
+
 async def test_its_process_killed_under_a_capture(bench: Bencher) -> None:
     async with bench() as camera:
         camera.core.scene = Scene.NOBODY
