@@ -21,7 +21,8 @@ class _Part:
     last_evidence_s: float | None = None
     health: ComponentHealth = ComponentHealth.UNKNOWN
     detail: str | None = None
-    is_silent: bool = False
+    is_silent: bool | None = None
+    """None: not settled since the start; an earlier run may have left an alarm up."""
 
 
 class ComponentBook:
@@ -46,13 +47,14 @@ class ComponentBook:
         part.health, part.detail = health, detail
 
     def edges(self) -> Sequence[tuple[str, Edge]]:
-        """Parts that fell silent or came back since the last call."""
+        """Parts that fell silent, came back, or gave their first sign of life since the last call."""
         now_s = self._clock.monotonic()
         changed = []
         for name, part in self._parts.items():
             since_s = part.registered_s if part.last_evidence_s is None else part.last_evidence_s
             is_silent = now_s - since_s > part.silent_after_s
-            if is_silent != part.is_silent:
+            is_settled = is_silent or part.last_evidence_s is not None
+            if is_settled and is_silent is not part.is_silent:
                 part.is_silent = is_silent
                 changed.append((name, Edge.RAISE if is_silent else Edge.CLEAR))
         return changed

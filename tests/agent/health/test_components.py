@@ -37,4 +37,15 @@ def test_a_wall_clock_jump_silences_nobody() -> None:
     book.register("printer", "receipt_printer", silent_after_s=60.0)
     book.evidence("printer", ComponentHealth.OK)
     clock.jump_wall(400 * 86_400.0)
+    assert book.edges() == [("printer", Edge.CLEAR)], "the first sign of life"
+    assert book.edges() == []
+
+
+def test_an_alarm_of_an_earlier_run_ends_with_the_first_sign_of_life_and_not_before() -> None:
+    clock = ManualClock()
+    book = ComponentBook(clock)
+    book.register("printer", "receipt_printer", silent_after_s=60.0)
+    assert book.edges() == []
+    book.evidence("printer", ComponentHealth.OK)
+    assert book.edges() == [("printer", Edge.CLEAR)]
     assert book.edges() == []
