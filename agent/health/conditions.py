@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -91,6 +91,12 @@ class ConditionBook:
 
     def __init__(self, conditions: Sequence[Condition] = CONDITIONS) -> None:
         self._watches = [(condition, _Watch()) for condition in conditions]
+
+    def resume(self, raised: Collection[str]) -> None:
+        """Take up where an earlier run ended: these faults are up, by their codes."""
+        for condition, watch in self._watches:
+            if condition.fault.value in raised:
+                watch.level = Level.RAISED
 
     def look(self, sample: Mapping[str, float], now_s: float) -> Sequence[Change]:
         """The edges this sample crosses; `now_s` is monotonic."""

@@ -55,6 +55,7 @@ class HealthMonitor:
 
     async def run(self) -> None:
         """Sample until cancelled."""
+        self._conditions.resume({alarm.code for alarm in self._reporter.open_alarms() if alarm.component == HOST})
         try:
             while True:
                 await self.look()

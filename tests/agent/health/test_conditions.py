@@ -52,3 +52,11 @@ def test_a_missing_metric_changes_nothing() -> None:
     book.look({"temperature_c": 90.0}, 10.0)
     assert book.look({}, 20.0) == []
     assert [change.edge for change in book.look({"temperature_c": 60.0}, 30.0)] == [Edge.CLEAR]
+
+
+def test_an_alarm_of_an_earlier_run_goes_on_and_ends() -> None:
+    book = ConditionBook([HOT, SKEW])
+    book.resume({"temperature_high", "paper_out"})
+    assert book.look({"temperature_c": 75.0, "clock_offset_s": 0.0}, 0.0) == []
+    (change,) = book.look({"temperature_c": 69.0, "clock_offset_s": 0.0}, 5.0)
+    assert (change.condition.fault, change.edge) == (Fault.TEMPERATURE_HIGH, Edge.CLEAR)
