@@ -31,6 +31,7 @@ DataDir {c}/share
 ErrorLog {c}/log/error
 AccessLog {c}/log/access
 PageLog {c}/log/page
+Printcap {c}/printcap
 """
 _CONF = """
 LogLevel info
@@ -106,7 +107,7 @@ class CupsQueue:
         try:
             await self._tool("lpadmin", "-p", QUEUE, "-E", "-v", self._device_uri, "-m", "everywhere")
         except BaseException:
-            self._child.close()
+            await self.__aexit__()
             raise
         return self
 

@@ -91,6 +91,8 @@ class PrinterReport:
     sides: frozenset[str]
     is_queue: bool = False
     """A queue of CUPS: what it counts are the pages it made ready, not those that came out."""
+    asks_printer: bool = True
+    """Whether it hears from its printer how a job ends; others have handed over bytes when they say `completed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ BLOCKING = frozenset(
 SPOILING = frozenset({Fault.PAPER_JAM, Fault.COVER_OPEN, Fault.OUTPUT_FULL, Fault.DEVICE_ERROR})
 """Faults that cast doubt on a job the printer calls completed; an empty tray after the last sheet does not."""
 
+_ASKING = frozenset({"ipp", "ipps", "dnssd"})
+"""Back-ends of CUPS that follow a job in the printer."""
 _SPOILED = frozenset({"job-completed-with-errors", "errors-detected", "warnings-detected", "document-format-error"})
 _PAPER_WORDS = MappingProxyType({Fault.PAPER_JAM: "jammed", Fault.PAPER_OUT: "out", Fault.PAPER_LOW: "low"})
 _TONER_WORDS = MappingProxyType({Fault.TONER_EMPTY: "out", Fault.TONER_LOW: "low"})
@@ -205,6 +209,8 @@ def printer_report(attributes: Attributes) -> PrinterReport:
         formats=_texts(attributes, "document-format-supported"),
         sides=_texts(attributes, "sides-supported"),
         is_queue="cups-version" in attributes,
+        asks_printer="cups-version" not in attributes
+        or (_text(attributes, "device-uri") or "").partition(":")[0] in _ASKING,
     )
 
 

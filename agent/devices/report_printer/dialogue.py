@@ -44,6 +44,7 @@ _PRINTER_WANTED = (
     "document-format-supported",
     "sides-supported",
     "cups-version",
+    "device-uri",
 )
 _OWNER = "job-originating-user-name"
 _JOB_WANTED = ("job-id", "job-name", "job-state", "job-state-reasons", "job-impressions-completed")

@@ -32,7 +32,7 @@ from agent.devices.report_printer.pages import PdfRefused, agreed_pages
 from agent.devices.report_printer.types import Evidence, PrintState, ReportJob, ReportOutcome
 from agent.devices.types import DeviceFacts, DeviceStatus, Owner
 from agent.errors import DeviceFault
-from agent.links.base import LinkError, LinkTimeout
+from agent.links.base import LinkError, LinkLost, LinkTimeout
 from kit.blocking import CallTimeout, DeviceThread
 from kit.clock import Clock
 from kit.logs import get_logger
@@ -57,6 +57,8 @@ class _Watch:
     completed_s: float | None = None
     cancelled_s: float | None = None
     given_up: tuple[Fault | None, str] = (None, "")
+    was_lost: bool = False
+    """The connection broke or was refused meanwhile."""
 
 
 class IppReportPrinter:
@@ -272,7 +274,8 @@ class IppReportPrinter:
             try:
                 job = await self._dialogue.job(number)
                 printer = await self._dialogue.printer()
-            except (LinkError, IppError, IppRefused):
+            except (LinkError, IppError, IppRefused) as error:
+                watch.was_lost |= isinstance(error, LinkLost)
                 if self._clock.monotonic() - watch.heard_s >= self._options.contact_s:
                     return _unknown(pages, self._said(watch.seen[1]), "the printer fell silent while it printed")
                 await asyncio.sleep(self._options.job_poll_s)
@@ -354,6 +357,10 @@ class IppReportPrinter:
     ) -> ReportOutcome | None:
         if (spoiled := spoils(job, printer)) is not None:
             return _unknown(pages, self._said(job.impressions), f"completed with {spoiled}")
+        if watch.was_lost and printer.is_queue:  # a queue that was started anew sends what it had begun once more
+            return _unknown(pages, None, "the queue was gone meanwhile: it may have come out twice")
+        if not printer.asks_printer:
+            return _unknown(pages, None, "the queue has handed it over, and hears nothing of its printer")
         evidence = Evidence.STATE
         if self._counts:
             if job.impressions is None or job.impressions < pages:

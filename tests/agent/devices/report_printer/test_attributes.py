@@ -105,3 +105,20 @@ def test_what_spoils_a_completed_job() -> None:
     assert spoils(done, _report("media-empty-error")) is None
     assert spoils(done, _report("media-jam-report")) is None
     assert spoils(JobReport(1, "j", JobState.COMPLETED, (Reason("job-completed-with-errors", Level.PLAIN),), 2), None)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_queue", "asks_printer"),
+    [
+        ({}, False, True),
+        ({"cups-version": ("2.4.2",), "device-uri": ("ipp://192.0.2.7/ipp/print",)}, True, True),
+        ({"cups-version": ("2.4.2",), "device-uri": ("usb://Pantum/BP5100DN?serial=1",)}, True, False),
+        ({"cups-version": ("2.4.2",), "device-uri": ("socket://192.0.2.7:9100",)}, True, False),
+        ({"cups-version": ("2.4.2",)}, True, False),
+    ],
+)
+def test_a_queue_is_told_from_a_printer(
+    attributes: dict[str, tuple[str, ...]], is_queue: bool, asks_printer: bool
+) -> None:
+    report = printer_report(attributes)
+    assert (report.is_queue, report.asks_printer) == (is_queue, asks_printer)
