@@ -157,11 +157,12 @@ async def test_a_page_that_goes_away_stops_nothing(kiosk: Kiosk) -> None:
         await wait_for(lambda: kiosk.scanner.core.revision == NEW, timeout_s=15.0)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(100)
 async def test_an_agent_killed_in_the_middle(kiosk: Kiosk) -> None:
     async with kiosk.page() as page:
         engineer = await kiosk.enter(page)
         await _until_offered(engineer)
+        kiosk.scanner.boot.script(BootFault.LOST_ACK, block=5)
         await engineer.send("UpdateFirmware", component="scanner", version=NEW)
         await wait_for(lambda: kiosk.scanner.boot.blocks >= 5)
         await asyncio.to_thread(kiosk.agent.kill9)
@@ -169,7 +170,7 @@ async def test_an_agent_killed_in_the_middle(kiosk: Kiosk) -> None:
     kiosk.agent.start()
     async with kiosk.page() as page:
         engineer = await kiosk.enter(page)
-        await _until_offered(engineer, 25.0)
+        await _until_offered(engineer, 75.0)
         assert await engineer.offers() == [(NEW, "LAB-R03", None)]
         assert kiosk.scanner.core.revision == NEW
         assert b"device_firmware" in await asyncio.to_thread(kiosk.on_disk)
