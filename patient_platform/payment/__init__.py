@@ -1,0 +1,1 @@
+"""Orders, money, posting and paper: what a patient pays, and never twice."""
