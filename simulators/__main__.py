@@ -19,6 +19,7 @@ from simulators.devices.cli import app as device_app
 from simulators.fleet.cli import app as fleet_app
 from simulators.lab.cli import app as lab_app
 from simulators.lab.single import add_to
+from simulators.payments.cli import app as payments_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +30,7 @@ app.add_typer(fleet_app, name="fleet")
 add_to(device_app)
 app.add_typer(device_app, name="device")
 app.add_typer(lab_app, name="lab")
+app.add_typer(payments_app, name="payments")
 console = Console()
 
 

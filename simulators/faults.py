@@ -46,8 +46,7 @@ class ScriptedFault:
 
     def number(self, name: str, default: float) -> float:
         """A number among the arguments."""
-        value = self.args.get(name, default)
-        return float(value) if isinstance(value, int | float | str) else default
+        return float(self.args.get(name, default))
 
     def text(self, name: str, default: str) -> str:
         """A text among the arguments."""
