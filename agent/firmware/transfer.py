@@ -17,6 +17,8 @@ from wire.firmware import FlashProfile
 
 REOPEN_S: Final = 0.3
 _PATIENCE: Final = 0.25
+_PAUSE_S: Final = 1.25
+"""A receiver in the middle of a block takes everything for a part of it until a second was silent (chapter 7)."""
 _LAST_S: Final = 2.0
 _CALM_S: Final = 0.3
 Progress = Callable[[int], None]
@@ -90,11 +92,11 @@ class _Sender:
         """Wait for the first `C`; the caller sets the deadline. Raises: LinkError.
 
         A boot loader that had the agent or its power cut off under it may still wait for the next block of a file: one
-        that does not ask by itself is told to give that file up.
+        that does not ask by itself is told to give that file up, after a silence in which it gives up half a block.
         """
         if is_in_loader:
             try:
-                async with asyncio.timeout(self._how.begin_s * _PATIENCE):
+                async with asyncio.timeout(max(self._how.begin_s * _PATIENCE, _PAUSE_S)):
                     await self._asked()
             except TimeoutError:
                 await self.link.write(ymodem.ABORT, timeout_s=self._how.answer_s)

@@ -176,8 +176,10 @@ class BootLoader:
             self._timer = None
 
     def _ask(self) -> None:
-        """`C` again and again, until a file begins."""
-        if self._expected == 0 and not self._is_dead:
+        """`C` again and again, until a file begins; not into the middle of a block."""
+        if asyncio.get_running_loop().time() - self._heard_s > _WITHIN_S:
+            self._buffer.clear()
+        if self._expected == 0 and not self._buffer and not self._is_dead:
             self.asked += 1
             self._send(bytes((_ASK,)))
         if self._timer is not None:

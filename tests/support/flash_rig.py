@@ -48,7 +48,7 @@ _DEVICES: dict[str, dict[str, object]] = {
     },
 }
 _FLASH = {
-    "protocol": "ymodem", "enter": WAKE.hex(" "), "begin_s": 2.0, "answer_s": 0.2, "tries": 4, "limit_s": 8.0,
+    "protocol": "ymodem", "enter": WAKE.hex(" "), "begin_s": 4.0, "answer_s": 0.2, "tries": 4, "limit_s": 8.0,
     "restart_s": 3.0,
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.devices.machine import DeviceState
+from agent.firmware import ymodem
 from agent.firmware.errors import FirmwareRefused, Why
 from agent.firmware.note import FOLDER, Note
 from agent.firmware.service import ATTEMPTS, Ended
@@ -200,7 +201,11 @@ async def test_a_boot_loader_that_is_another_device_of_the_bus(tmp_path: Path) -
 # --- after a power cut -------------------------------------------------------------------------------------
 
 
-async def test_an_agent_that_ends_in_the_middle_and_starts_again(tmp_path: Path) -> None:
+_HALF_A_BLOCK = b"\x02\x01\xfe" + bytes(300)
+
+
+@pytest.mark.parametrize("left_in", [b"", _HALF_A_BLOCK, ymodem.header("scanner.bin", 5_000) + _HALF_A_BLOCK])
+async def test_an_agent_that_ends_in_the_middle_and_starts_again(tmp_path: Path, left_in: bytes) -> None:
     async with plugged(tmp_path) as (boots, lines):
         boot = boots["scanner"]
         async with attended(tmp_path, boots, lines) as rig:
@@ -210,6 +215,7 @@ async def test_an_agent_that_ends_in_the_middle_and_starts_again(tmp_path: Path)
             await wait_for(lambda: boot.blocks == 3)
             updating.cancel()
         assert boot.is_erased
+        boot.received(left_in)
         async with attended(tmp_path, boots, lines) as rig:
             await wait_for(lambda: bool(rig.reporter.audits), timeout_s=8.0)
             assert rig.look().facts.firmware == NEW
