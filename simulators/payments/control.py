@@ -42,6 +42,7 @@ OPERATIONS: Final[dict[str, frozenset[Fault]]] = {
     "alipay.precreate": _CALL,
     "alipay.query": _LATE,
     "alipay.cancel": _CALL | {Fault.LATE_SUCCESS},
+    "alipay.close": _CALL,
     "alipay.refund": _MONEY,
     "alipay.refund_query": _MONEY,
     "alipay.bill": _BILL,

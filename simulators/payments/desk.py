@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -76,7 +76,14 @@ class Strike:
 
 
 Work = Callable[[Strike], Answer]
-Finish = Callable[[Answer, Strike], web.Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How an interface puts its answers: signed, and what it says when the script wants it to fail."""
+
+    finish: Callable[[Answer, Strike], web.Response]
+    failure: Callable[[ScriptedFault], Answer]
 
 
 class Desk:
@@ -92,14 +99,14 @@ class Desk:
         self.bills_at_any_time = False
         self.changed: Callable[[], None] = lambda: None
 
-    async def serve(self, request: web.Request, operation: str, work: Work, finish: Finish) -> web.StreamResponse:
+    async def serve(self, request: web.Request, operation: str, work: Work, voice: Voice) -> web.StreamResponse:
         """Let one call happen, with whatever goes wrong with it."""
         fault = self.script.take(operation)
         strike = Strike(fault)
         if strike.does(Fault.DROP_BEFORE):
             return _hang_up(request)
         if fault is not None and fault.fault is Fault.HTTP_500:
-            return finish(_failure(fault), strike)
+            return voice.finish(voice.failure(fault), strike)
         if fault is not None and fault.fault is Fault.DELAY and fault.text("when", "after") == "before":
             await asyncio.sleep(fault.number("seconds", _DELAY_S))
         answer = work(strike)
@@ -112,7 +119,7 @@ class Desk:
             await asyncio.sleep(fault.number("seconds", _DELAY_S))
         if strike.does(Fault.MALFORMED):
             answer = replace(answer, body=answer.body[: int(len(answer.body) * _SHORTENED)])
-        return finish(answer, strike)
+        return voice.finish(answer, strike)
 
     async def saved(self) -> None:
         """Keep what changed and tell those who wait for changes."""
@@ -125,16 +132,8 @@ def as_json(status: int, content: object) -> Answer:
     return Answer(status, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def _failure(fault: ScriptedFault) -> Answer:
-    content = {"code": fault.text("code", "SYSTEM_ERROR"), "message": fault.text("message", "系统繁忙，请稍后重试")}
-    return as_json(int(fault.number("status", 500)), content)
-
-
 def _hang_up(request: web.Request) -> web.StreamResponse:
     """End the connection without a word."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
-
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -83,13 +83,11 @@ class Ledger:
         prefix = self._random.choice(_PREFIXES[wallet])
         while (code := f"{prefix}{self._random.randrange(10**16):016d}") in self.book.codes:
             pass
-        sign = "".join(self._random.choice(_PAYER_SIGNS) for _ in range(20))
-        payer = f"oSIM{sign}" if wallet is Wallet.WECHAT else f"2088{self._random.randrange(10**12):012d}"
         expires_at = self._clock.utc() + CODE_LIFE
         row = PaymentCode(
             code=code,
             wallet=wallet,
-            payer=payer,
+            payer=self._payer(wallet),
             balance_fen=balance_fen,
             asks_password=asks_password,
             expires_at=expires_at,
@@ -98,8 +96,8 @@ class Ledger:
         self._touched.add(("codes", code))
         return row
 
-    def pay_qr(self, qr: str) -> Trade:
-        """Scan and pay a shown code. Raises: Refused."""
+    def scan(self, qr: str) -> Trade:
+        """Scan a shown code and look at what is to be paid. Raises: Refused."""
         trade = next((one for one in self.book.trades.values() if one.qr and one.qr == qr), None)
         if trade is None:
             raise Refused(Reason.TRADE_UNKNOWN)
@@ -111,8 +109,16 @@ class Ledger:
         now = self._clock.utc()
         if now > min(trade.expires_at or now, trade.created_at + QR_LIFE):
             raise Refused(Reason.CODE_EXPIRED)
-        trade.payer = trade.payer or ("oSIMscanner" if trade.wallet is Wallet.WECHAT else "2088000000000001")
-        self._paid(trade, now)
+        if trade.wallet is Wallet.ALIPAY:
+            trade.state = TradeState.USERPAYING
+        trade.payer = trade.payer or self._payer(trade.wallet)
+        self._touch(trade)
+        return trade
+
+    def pay_qr(self, qr: str) -> Trade:
+        """Scan and pay a shown code. Raises: Refused."""
+        trade = self.scan(qr)
+        self._paid(trade, self._clock.utc())
         return trade
 
     def password(self, found: str, act: str) -> Trade:
@@ -210,7 +216,7 @@ class Ledger:
         if trade.state in PAID and left_fen:
             self._spend(left_fen)
             number = f"R{trade.out_trade_no}"
-            trade.refunds.append(self._refund(number, left_fen, now, is_reversal=True))
+            trade.refunds.append(self._refund(trade, number, left_fen, now, reversal=True))
         if trade.state is not TradeState.CLOSED or trade.paid_at is not None:
             self._ended(trade, TradeState.REVOKED, now)
 
@@ -229,7 +235,7 @@ class Ledger:
         if amount_fen < 1 or trade.refunded_fen + amount_fen > trade.amount_fen:
             raise Refused(Reason.REFUND_TOO_MUCH)
         self._spend(amount_fen)
-        row = self._refund(number, amount_fen, now)
+        row = self._refund(trade, number, amount_fen, now)
         row.reason, row.notify_url = reason, notify_url
         trade.refunds.append(row)
         trade.state = TradeState.REFUND
@@ -343,15 +349,16 @@ class Ledger:
         """A notice was tried."""
         self._touched.add(("notices", notice.number))
 
-    def _refund(self, number: str, amount_fen: int, now: datetime, *, is_reversal: bool = False) -> Refund:
+    def _refund(self, trade: Trade, number: str, amount_fen: int, now: datetime, *, reversal: bool = False) -> Refund:
+        wait_s = self.refund_s if trade.wallet is Wallet.WECHAT else 0.0
         return Refund(
             out_refund_no=number,
             refund_id=f"50{now.astimezone(CHINA):%Y%m%d}{self._next():018d}",
             amount_fen=amount_fen,
             state=RefundState.PROCESSING,
             created_at=now,
-            settles_at=now + timedelta(seconds=self.refund_s),
-            is_reversal=is_reversal,
+            settles_at=now + timedelta(seconds=wait_s),
+            is_reversal=reversal,
         )
 
     def _spend(self, amount_fen: int) -> None:
@@ -360,6 +367,11 @@ class Ledger:
         if self.merchant_balance_fen < amount_fen:
             raise Refused(Reason.MERCHANT_BALANCE)
         self.merchant_balance_fen -= amount_fen
+
+    def _payer(self, wallet: Wallet) -> str:
+        if wallet is Wallet.WECHAT:
+            return f"oSIM{self._signs(24)}"
+        return f"2088{self._random.randrange(10**12):012d}"
 
     def _number(self, wallet: Wallet) -> str:
         day = self._clock.utc().astimezone(CHINA)

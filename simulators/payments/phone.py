@@ -51,6 +51,7 @@ class Phone:
         """Mount everything."""
         app.router.add_post("/sim/phone/code", self._code)
         app.router.add_post("/sim/phone/pay", self._pay)
+        app.router.add_post("/sim/phone/scan", self._scan)
         app.router.add_get("/sim/phone/trades", self._trades)
         for act in ("password", "cancel", "typing"):
             app.router.add_post(f"/sim/phone/{act}", self._password)
@@ -63,6 +64,10 @@ class Phone:
     async def _pay(self, request: web.Request) -> web.Response:
         asked = await read(request, PayQr)
         return await self._try(lambda: self._desk.ledger.pay_qr(asked.qr))
+
+    async def _scan(self, request: web.Request) -> web.Response:
+        asked = await read(request, PayQr)
+        return await self._try(lambda: self._desk.ledger.scan(asked.qr))
 
     async def _password(self, request: web.Request) -> web.Response:
         asked = await read(request, Password)

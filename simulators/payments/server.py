@@ -14,6 +14,7 @@ from aiohttp import web
 from kit.clock import Clock
 from kit.supervise import Service
 from kit.web import Guard, GuardSettings, HttpServer
+from simulators.payments.alipay import Alipay
 from simulators.payments.control import Control
 from simulators.payments.desk import Desk, MovableClock
 from simulators.payments.keys import Keys, write_private
@@ -53,6 +54,8 @@ class PaymentServer:
         app = web.Application()
         self.wechat = WechatV3(self.desk)
         self.wechat.add_to(app)
+        self.alipay = Alipay(self.desk)
+        self.alipay.add_to(app)
         Phone(self.desk).add_to(app)
         Control(self.desk).add_to(app)
         guard = Guard(GuardSettings(hosts=_HOSTS, origin_required=False, body_types=_BODIES))

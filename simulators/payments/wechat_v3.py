@@ -15,8 +15,8 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from simulators.faults import Fault
-from simulators.payments.desk import Answer, Desk, Strike, as_json
+from simulators.faults import Fault, ScriptedFault
+from simulators.payments.desk import Answer, Desk, Strike, Voice, as_json
 from simulators.payments.keys import APPID, MCHID
 from simulators.payments.model import (
     CHINA,
@@ -169,7 +169,7 @@ class WechatV3:
                     detail = {"field": f"/{where}", "issue": error.errors()[0]["type"], "location": "body"}
                     return as_json(400, {"code": "PARAM_ERROR", "message": "参数错误", "detail": detail})
 
-            return await self._desk.serve(request, operation, work, self.finish)
+            return await self._desk.serve(request, operation, work, Voice(self.finish, _failure))
 
         app.router.add_route(method, path, handler)
 
@@ -352,3 +352,8 @@ def _owned(mchid: str, appid: str = APPID) -> None:
         raise WechatError(400, "PARAM_ERROR", "商户号与签名中的商户号不一致")
     if appid != APPID:
         raise WechatError(400, "APPID_MCHID_NOT_MATCH", "appid和mch_id不匹配")
+
+
+def _failure(fault: ScriptedFault) -> Answer:
+    content = {"code": fault.text("code", "SYSTEM_ERROR"), "message": fault.text("message", "系统繁忙，请稍后重试")}
+    return as_json(int(fault.number("status", 500)), content)
