@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from simulators.faults import Fault, ScriptedFault
-from simulators.payments.desk import Answer, Desk, Strike, Voice
+from simulators.payments.desk import Answer, Desk, Strike, Voice, page_failure
 from simulators.payments.keys import APP_ID, SELLER_ID
 from simulators.payments.model import CHINA, OPEN, PAID, Order, Reason, Refund, Refused, Trade, TradeState, Wallet
 from simulators.payments.money import fen, yuan
@@ -364,8 +364,7 @@ def _failure(fault: ScriptedFault) -> Answer:
     """Nothing but an error page, or the business error the script names."""
     code = fault.text("code", "")
     if not code:
-        status = int(fault.number("status", 500))
-        return Answer(status, f"<html><body>{status}</body></html>".encode(), is_signed=False)
+        return page_failure(fault)
     msg = fault.text("message", "Service Currently Unavailable" if code == "20000" else "Business Failed")
     sub_code = fault.text("sub_code", "ACQ.SYSTEM_ERROR")
     return _raw({"code": code, "msg": msg, "sub_code": sub_code, "sub_msg": "系统错误"})

@@ -23,6 +23,7 @@ _ANY: Final = frozenset({Fault.DROP_BEFORE, Fault.DROP_AFTER, Fault.DELAY, Fault
 _CALL: Final = _ANY | {Fault.MALFORMED, Fault.BAD_SIGNATURE, Fault.DUPLICATE, Fault.CLOCK_SKEW}
 _MONEY: Final = _CALL | {Fault.WRONG_AMOUNT}
 _LATE: Final = _MONEY | {Fault.LATE_SUCCESS}
+_FILE: Final = _ANY | {Fault.MALFORMED}
 _BILL: Final = _CALL | {Fault.WRONG_AMOUNT, Fault.REORDER}
 _NOTICE: Final = _CALL | {Fault.WRONG_AMOUNT, Fault.REORDER}
 OPERATIONS: Final[dict[str, frozenset[Fault]]] = {
@@ -34,6 +35,7 @@ OPERATIONS: Final[dict[str, frozenset[Fault]]] = {
     "wechat.refund": _MONEY,
     "wechat.refund_query": _MONEY,
     "wechat.bill": _BILL,
+    "wechat.bill_file": _FILE,
     "wechat.micropay": _LATE,
     "wechat.orderquery": _LATE,
     "wechat.reverse_v2": _CALL | {Fault.LATE_SUCCESS},
@@ -46,6 +48,7 @@ OPERATIONS: Final[dict[str, frozenset[Fault]]] = {
     "alipay.refund": _MONEY,
     "alipay.refund_query": _MONEY,
     "alipay.bill": _BILL,
+    "alipay.bill_file": _FILE,
     "alipay.notify": _NOTICE,
 }
 """Which fault strikes where."""

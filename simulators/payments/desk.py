@@ -17,6 +17,8 @@ from simulators.payments.keys import Keys
 from simulators.payments.ledger import Ledger
 from simulators.payments.store import Store
 
+FILES: Final = frozenset({"wechat.bill", "alipay.bill"})
+"""Operations in which a row is doubled, not the call."""
 SKEW_S: Final = 360.0
 _DELAY_S: Final = 3.0
 _LATE_S: Final = 5.0
@@ -110,7 +112,7 @@ class Desk:
         if fault is not None and fault.fault is Fault.DELAY and fault.text("when", "after") == "before":
             await asyncio.sleep(fault.number("seconds", _DELAY_S))
         answer = work(strike)
-        if strike.does(Fault.DUPLICATE):
+        if strike.does(Fault.DUPLICATE) and operation not in FILES:
             answer = work(Strike())
         await self.saved()
         if strike.does(Fault.DROP_AFTER):
@@ -137,3 +139,9 @@ def _hang_up(request: web.Request) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
+
+
+def page_failure(fault: ScriptedFault) -> Answer:
+    """An error page, not an answer of any interface."""
+    status = int(fault.number("status", 500))
+    return Answer(status, f"<html><body>{status}</body></html>".encode(), "text/html", is_signed=False)

@@ -279,7 +279,7 @@ class Ledger:
         mine = (one for one in self.book.trades.values() if one.wallet is wallet and one.paid_at is not None)
         return sorted(
             (one for one in mine if any(china_day(moment) == day for moment in _moments(one))),
-            key=lambda one: (one.created_at, one.transaction_id),
+            key=lambda one: one.created_at,
         )
 
     def _run_out(self, trade: Trade, now: datetime) -> None:

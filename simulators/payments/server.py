@@ -15,6 +15,7 @@ from kit.clock import Clock
 from kit.supervise import Service
 from kit.web import Guard, GuardSettings, HttpServer
 from simulators.payments.alipay import Alipay
+from simulators.payments.bill_calls import Bills
 from simulators.payments.control import Control
 from simulators.payments.desk import Desk, MovableClock
 from simulators.payments.keys import Keys, write_private
@@ -56,6 +57,7 @@ class PaymentServer:
         self.wechat.add_to(app)
         self.alipay = Alipay(self.desk)
         self.alipay.add_to(app)
+        Bills(self.desk, self.wechat, self.alipay).add_to(app)
         Phone(self.desk).add_to(app)
         Control(self.desk).add_to(app)
         guard = Guard(GuardSettings(hosts=_HOSTS, origin_required=False, body_types=_BODIES))
