@@ -283,8 +283,9 @@ def _unknown(_biz: str, _fields: Mapping[str, str], _strike: Strike) -> dict[str
     raise AlipayError("40002", "Invalid Arguments", "isv.invalid-method", "不存在的方法名")
 
 
-def notice_fields(trade: Trade, moment: datetime, number: str) -> dict[str, str]:
+def notice_fields(trade: Trade, moment: datetime, number: str, wrong_fen: int = 0) -> dict[str, str]:
     """What a notice says, unsigned."""
+    total = yuan(trade.amount_fen + wrong_fen)
     content = {
         "notify_time": _time(moment),
         "notify_type": "trade_status_sync",
@@ -296,17 +297,17 @@ def notice_fields(trade: Trade, moment: datetime, number: str) -> dict[str, str]
         "trade_no": trade.transaction_id,
         "out_trade_no": trade.out_trade_no,
         "trade_status": _status(trade),
-        "total_amount": yuan(trade.amount_fen),
-        "receipt_amount": yuan(trade.amount_fen),
-        "buyer_pay_amount": yuan(trade.amount_fen),
-        "invoice_amount": yuan(trade.amount_fen),
+        "total_amount": total,
+        "receipt_amount": total,
+        "buyer_pay_amount": total,
+        "invoice_amount": total,
         "subject": trade.subject,
         "body": trade.attach,
         "buyer_id": trade.payer,
         "seller_id": SELLER_ID,
         "gmt_create": _time(trade.created_at),
         "gmt_payment": _time(trade.paid_at),
-        "fund_bill_list": json.dumps([{"amount": yuan(trade.amount_fen), "fundChannel": "ALIPAYACCOUNT"}]),
+        "fund_bill_list": json.dumps([{"amount": total, "fundChannel": "ALIPAYACCOUNT"}]),
     }
     return {name: value for name, value in content.items() if value}
 

@@ -14,6 +14,7 @@ from kit.web import STRICT_CSP
 from simulators.faults import Fault
 from simulators.payments.desk import Desk
 from simulators.payments.model import Book, Wallet
+from simulators.payments.notify import Notifier
 from simulators.payments.phone import read, row, said
 
 PAGE: Final = Path(__file__).parent / "page"
@@ -79,11 +80,18 @@ class Settings(_Asked):
     """-1 for plenty."""
 
 
+class Probe(_Asked):
+    """Where a notice with an impossible signature is to go."""
+
+    url: str = Field(min_length=1, max_length=512)
+
+
 class Control:
     """The handlers; `add_to` mounts them."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, notifier: Notifier) -> None:
         self._desk = desk
+        self._notifier = notifier
         self._files: dict[str, bytes] = {}
 
     def add_to(self, app: web.Application) -> None:
@@ -97,6 +105,8 @@ class Control:
         router.add_get("/sim/operations", self._operations)
         router.add_post("/sim/settings", self._set)
         router.add_post("/sim/reset", self._reset)
+        router.add_post("/sim/notices/probe", self._probe)
+        router.add_post("/sim/notices/{number}/again", self._again)
         router.add_get("/sim/", self._file("index.html"))
         router.add_get("/sim/phone", self._file("phone.html"))
         for name in FILES[2:]:
@@ -164,6 +174,15 @@ class Control:
             balance = asked.merchant_balance_fen
             desk.ledger.merchant_balance_fen = None if balance < 0 else balance
         return await self._state(request)
+
+    async def _probe(self, request: web.Request) -> web.Response:
+        asked = await read(request, Probe)
+        return said(200, {"status": await self._notifier.probe(asked.url)})
+
+    async def _again(self, request: web.Request) -> web.Response:
+        if not self._notifier.again(request.match_info["number"]):
+            return said(404, {"code": "no_such_notice"})
+        return said(200, {})
 
     async def _reset(self, request: web.Request) -> web.Response:
         desk = self._desk

@@ -21,6 +21,7 @@ from simulators.payments.desk import Desk, MovableClock
 from simulators.payments.keys import Keys, write_private
 from simulators.payments.ledger import Ledger
 from simulators.payments.model import Book
+from simulators.payments.notify import Notifier
 from simulators.payments.phone import Phone
 from simulators.payments.store import JOURNAL, Store
 from simulators.payments.wechat_v3 import WechatV3
@@ -58,8 +59,10 @@ class PaymentServer:
         self.alipay = Alipay(self.desk)
         self.alipay.add_to(app)
         Bills(self.desk, self.wechat, self.alipay).add_to(app)
+        self.notifier = Notifier(self.desk, self.wechat)
+        self.desk.changed = self.notifier.wake
         Phone(self.desk).add_to(app)
-        Control(self.desk).add_to(app)
+        Control(self.desk, self.notifier).add_to(app)
         guard = Guard(GuardSettings(hosts=_HOSTS, origin_required=False, body_types=_BODIES))
         self.http = HttpServer("payments", app, guard=guard, port=place.port)
         self._folder = place.folder
@@ -69,7 +72,7 @@ class PaymentServer:
     @property
     def services(self) -> tuple[Service, ...]:
         """Everything that runs."""
-        return self.http, self
+        return self.http, self.notifier, self
 
     @property
     def facts(self) -> dict[str, object]:
