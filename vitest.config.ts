@@ -5,7 +5,7 @@ export default defineConfig({
   plugins: [vue()],
   test: {
     environment: "happy-dom",
-    include: ["{web_kit,dashboards/*}/tests/**/*.test.ts"],
+    include: ["{web_kit,kiosk_ui,dashboards/*}/tests/**/*.test.ts"],
     clearMocks: true,
     testTimeout: 10_000,
   },

@@ -1,0 +1,22 @@
+/** How many rows of a list fit into the action zone; pure, so that no list is ever cut off by a layout nobody looked at. */
+
+export interface Room {
+  rowRem: number;
+  spareRem: number;
+  isElder: boolean;
+  isLow: boolean;
+  isPortrait?: boolean;
+}
+
+/** Height of the zone in rem without frame, navigation and pager: [standard, elder]. */
+const PORTRAIT: Readonly<Record<"usual" | "low", readonly [number, number]>> = { usual: [21.5, 13.6], low: [13, 7.4] };
+const LANDSCAPE: readonly [number, number] = [16.5, 9.6];
+
+export function rowsThatFit({ rowRem, spareRem, isElder, isLow, isPortrait = isPortraitNow() }: Room): number {
+  const zone = isPortrait ? PORTRAIT[isLow ? "low" : "usual"] : LANDSCAPE;
+  return Math.max(1, Math.floor((zone[isElder ? 1 : 0] - spareRem) / rowRem));
+}
+
+function isPortraitNow(): boolean {
+  return window.innerHeight >= window.innerWidth;
+}
