@@ -1,39 +1,262 @@
-"""Entry point of the patient platform, which is not part of this release (README, "What is in this release").
+"""The command line of the patient platform.
 
-Exit codes: 0 after `--help` or `--version`, 2 for wrong arguments, 69 (EX_UNAVAILABLE of sysexits.h) for
-everything else, so that a supervisor sees a stable reason instead of a crash.
+Exit codes: 0 done; 1 an error of the program; 2 wrong usage; 3 settings or installation are not in order; 4 the input
+was refused, nothing was changed; 5 store or outside system cannot be reached; 6 `reconcile` found differences.
 """
 
 from __future__ import annotations
 
-import argparse
+import asyncio
+import json
 import os
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import date
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
 
-_TEXT = (
-    "患者服务平台尚未包含在本版本中。",
-    "The patient platform is not yet available in this release.",
+import sqlalchemy.exc
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from kit.clock import SystemClock
+from kit.logs import configure
+from kit.settings import SettingsError, load
+from kit.store import MigrationError, StoreError, migrate
+from kit.supervise import SdNotifier
+from kit.web import ListenError
+from patient_platform.app import MIGRATIONS, Platform, build, client_session, openapi_document, require_schema
+from patient_platform.app import run as run_platform
+from patient_platform.errors import PlatformError, Refusal, SetupError
+from patient_platform.identity.vault import rotate
+from patient_platform.money import Fen, to_yuan
+from patient_platform.reconciliation.model import NAMES, Batch, BatchState
+from patient_platform.settings import ENV_PREFIX, SETTINGS_FILE, Settings
+from wire import __version__
+
+T = TypeVar("T")
+
+
+class Exit(IntEnum):
+    """Documented exit codes."""
+
+    PROGRAM = 1
+    USAGE = 2
+    SETUP = 3
+    REFUSED = 4
+    UNREACHABLE = 5
+    DIFFERENT = 6
+
+
+cli = typer.Typer(
+    name="patient-platform",
+    help="患者服务平台 (patient platform): 就诊人、缴费、挂号、对账。",
+    epilog="退出码 (exit codes): 0 完成; 1 程序错误; 2 用法错误; 3 设置或安装不完整; 4 输入被拒绝, 未作更改; "
+    "5 数据库或外部系统无法访问; 6 对账有差异。",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
 )
+keys = typer.Typer(help="加密密钥 (keys that seal personal data)。", no_args_is_help=True)
+cli.add_typer(keys, name="keys")
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="数据目录 (data directory); 默认 PATIENT_DATA_DIR 或 var/patient。")
+]
+Json = Annotated[bool, typer.Option("--json", help="输出 JSON。")]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Say that the platform is not available yet and leave with exit code 69.
+@cli.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="显示版本 (version)。")] = False) -> None:
+    """患者服务平台。"""
+    if version:
+        out.print(f"patient-platform {__version__}")
+        raise typer.Exit
 
-    Raises:
-        SystemExit: always.
-    """
-    parser = argparse.ArgumentParser(
-        prog="patient-platform",
-        description=" ".join(_TEXT),
-        epilog="退出码 (exit codes): 0 --help/--version, 2 参数错误 (usage), 69 尚未提供 (not available)",
-    )
-    release = version("hospital-kiosk-platform")
-    parser.add_argument("--version", action="version", version=release, help="显示版本 (version)")
-    parser.parse_args(arguments)
-    print(f"patient-platform {release}", *_TEXT, sep="\n", file=sys.stderr)
-    raise SystemExit(os.EX_UNAVAILABLE)
+
+@cli.command()
+def run(data_dir: DataDir = None) -> None:
+    """运行患者服务平台 (run)。"""
+    settings = _settings(data_dir)
+    configure("patient-platform", level=settings.log_level, json=not sys.stderr.isatty())
+    _run(run_platform(settings, SystemClock(), notifier=SdNotifier()))
+
+
+@cli.command(name="migrate")
+def migrate_store(data_dir: DataDir = None) -> None:
+    """升级数据库结构到本版本 (migrate the store)。"""
+    settings = _settings(data_dir)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _run(migrate(settings.store_url, MIGRATIONS))
+    out.print("数据库结构已是最新 (up to date)")
+
+
+@cli.command()
+def reconcile(
+    day: Annotated[str, typer.Argument(help="日期 YYYY-MM-DD, 必须已结束 (a day that is over)。")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """对账: 平台 × 渠道账单 × HIS, 打印并保存 (compare the three books of a day)。"""
+    settings = _settings(data_dir)
+    chosen = _day(day)
+
+    async def work() -> list[Batch]:
+        async with _platform(settings) as platform:
+            return await platform.reconciliation.run(chosen)
+
+    batches = _run(work())
+    if as_json:
+        out.print_json(json.dumps([_plain(batch) for batch in batches], ensure_ascii=False, default=str))
+    else:
+        for batch in batches:
+            _show(batch)
+    if not batches:
+        err.print("没有配置任何支付渠道 (no channel is configured)")
+        raise typer.Exit(Exit.SETUP)
+    if not all(batch.is_balanced for batch in batches):
+        raise typer.Exit(Exit.DIFFERENT)
+
+
+@cli.command()
+def ledger(data_dir: DataDir = None) -> None:
+    """账户余额 (balances of the ledger)。"""
+    settings = _settings(data_dir)
+
+    async def work() -> dict[str, Fen]:
+        async with _platform(settings) as platform:
+            return await platform.orders.balances()
+
+    table = Table("账户 (account)", Column("余额 元 (balance)", justify="right"), box=None, pad_edge=False)
+    balances = _run(work())
+    for account, amount in sorted(balances.items()):
+        table.add_row(account, to_yuan(amount))
+    table.add_row("合计 (sum)", to_yuan(Fen(sum(balances.values()))))
+    out.print(table)
+
+
+@cli.command()
+def openapi() -> None:
+    """输出自助机接口的 OpenAPI 3.1 文档 (print the OpenAPI document)。"""
+    document = _run(openapi_document(SystemClock()))
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+
+
+@keys.command(name="rotate")
+def rotate_keys(data_dir: DataDir = None) -> None:
+    """新增密钥并从现在起使用; 旧密钥保留用于解密, 需重启服务 (add a key; restart afterwards)。"""
+    settings = _settings(data_dir)
+    try:
+        name = rotate(settings.data_dir / "keys.json")
+    except SetupError as error:
+        _fail(Exit.SETUP, str(error))
+    out.print(f"现用密钥 (active key): {name}; 请备份 keys.json 并重启服务")
+
+
+def _show(batch: Batch) -> None:
+    out.print(f"\n{batch.day} {batch.channel.value} 第 {batch.version} 次 (version)")
+    if batch.state is not BatchState.DONE:
+        word = {BatchState.WAITING: "等待账单 (not ready)", BatchState.INVALID: "账单不可用 (invalid)"}[batch.state]
+        out.print(f"  {word}: {batch.reason}")
+        return
+    for name, totals in (("平台 (ours)", batch.ours), ("渠道 (channel)", batch.theirs)):
+        out.print(
+            f"  {name}: 收款 {totals.paid_count} 笔 {to_yuan(totals.paid_fen)} 元; "
+            f"退款 {totals.refund_count} 笔 {to_yuan(totals.refund_fen)} 元"
+        )
+    counts = ", ".join(f"{code} {number}" for code, number in sorted(batch.counts.items()))
+    out.print(f"  结果 (outcome): {counts or '无交易 (no trades)'}")
+    if not batch.findings:
+        return
+    table = Table("代码", "说明", "单号", "订单", "平台", "渠道", "HIS", box=None, pad_edge=False)
+    for finding in batch.findings:
+        amounts = (finding.ours_fen, finding.channel_fen, finding.his_fen)
+        table.add_row(
+            finding.code.value,
+            " ".join(NAMES[finding.code]),
+            finding.number,
+            finding.order or "-",
+            *("-" if amount is None else to_yuan(amount) for amount in amounts),
+        )
+    out.print(table)
+
+
+def _plain(batch: Batch) -> dict[str, Any]:  # Any: a JSON document
+    return {**asdict(batch), "is_balanced": batch.is_balanced}
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        _fail(Exit.USAGE, "日期写作 YYYY-MM-DD (a date is YYYY-MM-DD)")
+
+
+@asynccontextmanager
+async def _platform(settings: Settings) -> AsyncIterator[Platform]:
+    async with client_session() as http:
+        platform = await asyncio.to_thread(build, settings, SystemClock(), http)
+        try:
+            await require_schema(settings.store_url)
+            yield platform
+        finally:
+            await platform.database.close()
+
+
+def _settings(data_dir: Path | None) -> Settings:
+    environ = dict(os.environ)
+    if data_dir is not None:
+        environ[f"{ENV_PREFIX}_DATA_DIR"] = str(data_dir)
+    folder = Path(environ.get(f"{ENV_PREFIX}_DATA_DIR", "var/patient"))
+    try:
+        return load(Settings, file=folder / SETTINGS_FILE, env_prefix=ENV_PREFIX, environ=environ)
+    except SettingsError as error:
+        _fail(Exit.SETUP, str(error))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:  # Any: a coroutine's own types
+    try:
+        return asyncio.run(work)
+    except BaseExceptionGroup as group:
+        known, others = group.split((PlatformError, SettingsError, StoreError, MigrationError, ListenError))
+        if known is None or others is not None:
+            raise
+        _refuse(_first(known))
+    except (PlatformError, SettingsError, StoreError, MigrationError, ListenError, sqlalchemy.exc.DBAPIError) as error:
+        _refuse(error)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
+
+
+def _refuse(error: BaseException) -> NoReturn:
+    if isinstance(error, Refusal):
+        _fail(Exit.REFUSED, f"{error.code}: {error.message}")
+    if isinstance(error, (SetupError, SettingsError, MigrationError, ListenError)):
+        _fail(Exit.SETUP, str(error))
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        _fail(Exit.UNREACHABLE, f"数据库无法访问 (the store cannot be reached): {type(error.orig).__name__}")
+    _fail(Exit.UNREACHABLE, str(error))
+
+
+def _fail(code: Exit, text: str) -> NoReturn:
+    err.print(f"[red]错误[/] {text}", markup=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point."""
+    cli()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import openapiTS, { astToString, COMMENT_HEADER } from "openapi-typescript";
 
 const FILES = [
   { from: "openapi/fleet_server.json", to: "src/api/fleet_server.d.ts" },
+  { from: "openapi/patient_platform.json", to: "src/api/patient_platform.d.ts" },
   { from: "openapi/kiosk_agent.json", to: "src/api/kiosk_agent.d.ts" },
   { from: "asyncapi/kiosk_agent.json", to: "src/devices/kiosk_agent.d.ts" },
 ];

@@ -1,32 +1,59 @@
-"""The entry point is honest about what is not there."""
+"""The command line: help in both languages, stable exit codes, one line for each mistake."""
 
 from __future__ import annotations
 
-import os
+import json
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from patient_platform.__main__ import main
+from patient_platform.__main__ import Exit, cli
 
-
-def test_it_says_in_both_languages_that_it_is_not_available(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([])
-    assert ended.value.code == os.EX_UNAVAILABLE
-    said = capsys.readouterr().err
-    assert "尚未包含在本版本中" in said
-    assert "not yet available in this release" in said
+runner = CliRunner()
 
 
-def test_help_ends_well_and_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--help"])
-    assert ended.value.code == 0
-    assert "69" in capsys.readouterr().out
+def test_help_names_the_commands_and_the_exit_codes() -> None:
+    result = runner.invoke(cli, ["--help"])
+    assert result.exit_code == 0
+    assert "reconcile" in result.output
+    assert "对账有差异" in result.output
 
 
-def test_unknown_arguments_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--role", "api"])
-    assert ended.value.code == 2
-    assert "--role" in capsys.readouterr().err
+def test_unknown_arguments_are_a_usage_error() -> None:
+    assert runner.invoke(cli, ["--role", "api"]).exit_code == Exit.USAGE
+
+
+def test_wrong_settings_are_named_and_nothing_is_made(tmp_path: Path) -> None:
+    (tmp_path / "patient.toml").write_text("[his]\nurl = 'ftp://x'\ncolour = 1\n")
+    result = runner.invoke(cli, ["migrate", "--data-dir", str(tmp_path)])
+    assert result.exit_code == Exit.SETUP
+    assert "colour" in result.output
+    assert [item.name for item in tmp_path.iterdir()] == ["patient.toml"]
+
+
+def test_the_store_is_made_once_and_kept(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert runner.invoke(cli, ["migrate", "--data-dir", str(tmp_path)]).exit_code == 0
+    result = runner.invoke(cli, ["ledger", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "合计" in result.output
+
+
+def test_an_old_store_says_what_to_run(tmp_path: Path) -> None:
+    result = runner.invoke(cli, ["ledger", "--data-dir", str(tmp_path)])
+    assert result.exit_code == Exit.SETUP
+    assert "patient-platform migrate" in result.output
+
+
+@pytest.mark.parametrize("day", ["2026-13-01", "yesterday", "01.02.2026"])
+def test_a_day_is_a_date(day: str, tmp_path: Path) -> None:
+    assert runner.invoke(cli, ["reconcile", day, "--data-dir", str(tmp_path)]).exit_code == Exit.USAGE
+
+
+def test_a_new_key_is_used_and_the_old_one_kept(tmp_path: Path) -> None:
+    assert runner.invoke(cli, ["keys", "rotate", "--data-dir", str(tmp_path)]).exit_code == 0
+    kept = json.loads((tmp_path / "keys.json").read_text())
+    assert kept["active"] == "k2"
+    assert set(kept["keys"]) == {"k1", "k2"}
+    assert (tmp_path / "keys.json").stat().st_mode & 0o077 == 0

@@ -1,0 +1,1 @@
+"""What a patient has to pay for: unpaid prescriptions and examinations."""

@@ -1,0 +1,1 @@
+"""The hospital information system behind one port, with an adapter per interface standard."""

@@ -1,0 +1,1 @@
+"""Who the patient is: found in the HIS, kept sealed, shown masked."""

@@ -1,0 +1,1 @@
+"""The channels: each turns its own protocol into the evidence of `payment.ports`."""

@@ -1,0 +1,1 @@
+"""One day, three books: ours, the channel's bill, the HIS's list. Every difference has a name."""

@@ -1,0 +1,115 @@
+"""Runs the comparison of a day: fetch, check, compare, keep. A bill that cannot be trusted is never "all balanced"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+
+from kit.clock import Clock
+from patient_platform.errors import Refusal
+from patient_platform.his.ports import His, HisRefused, HisTrade, HisUnreachable
+from patient_platform.his.reading import HOSPITAL_TIME
+from patient_platform.payment.channels.bills import BillInvalid, BillNotReady
+from patient_platform.payment.model import ChannelName
+from patient_platform.payment.ports import BillRow, Channel
+from patient_platform.payment.store import Movements, SqlOrderStore
+from patient_platform.reconciliation import rules
+from patient_platform.reconciliation.model import Batch, BatchState, Books, Code, OurRefund, OurRow
+from patient_platform.reconciliation.store import ReconciliationStore
+
+MIDNIGHT: Final = timedelta(minutes=10)
+"""A payment a few minutes before or after midnight may stand on the other day in another book."""
+
+
+class Reconciliation:
+    """The one door to comparing books."""
+
+    def __init__(
+        self,
+        orders: SqlOrderStore,
+        store: ReconciliationStore,
+        channels: Mapping[ChannelName, Channel],
+        his: His,
+        clock: Clock,
+    ) -> None:
+        self._orders = orders
+        self._store = store
+        self._channels = channels
+        self._his = his
+        self._clock = clock
+
+    async def run(self, day: date) -> list[Batch]:
+        """Compare every channel's bill of a day that is over, and keep the outcome.
+
+        Raises:
+            Refusal: `day_not_over`.
+        """
+        today = self._clock.utc().astimezone(HOSPITAL_TIME).date()
+        if day >= today:
+            raise Refusal("day_not_over", "a day can be reconciled once it is over", status=422)
+        try:
+            his: list[HisTrade] | None = await self._his.trades(day)
+        except (HisRefused, HisUnreachable):
+            his = None
+        batches = [await self._compare(day, name, his) for name in self._channels]
+        for batch in batches:
+            await self._store.keep(batch)
+        return batches
+
+    async def latest(self, day: date) -> list[Batch]:
+        """What the last run of a day found."""
+        return await self._store.latest(day)
+
+    async def _compare(self, day: date, name: ChannelName, his: Sequence[HisTrade] | None) -> Batch:
+        version = await self._store.next_version(day, name)
+        now = self._clock.utc()
+        if his is None:
+            return Batch(day, name, version, BatchState.WAITING, now, "his_unreachable")
+        try:
+            bill = list(await self._channels[name].bill(day))
+        except BillNotReady as error:
+            return Batch(day, name, version, BatchState.WAITING, now, str(error)[:400])
+        except BillInvalid as error:
+            return Batch(day, name, version, BatchState.INVALID, now, str(error)[:400])
+        books = await self._books(day, name, bill, his)
+        findings = rules.compare(books, bill, _of_channel(his, books, bill))
+        return Batch(
+            day,
+            name,
+            version,
+            BatchState.DONE,
+            now,
+            counts=rules.counts(findings),
+            ours=rules.totals_of_ours(books),
+            theirs=rules.totals_of_bill(bill),
+            findings=tuple(finding for finding in findings if finding.code is not Code.OK),
+        )
+
+    async def _books(self, day: date, name: ChannelName, bill: Iterable[BillRow], his: Iterable[HisTrade]) -> Books:
+        begin = datetime.combine(day, time.min, HOSPITAL_TIME).astimezone(UTC)
+        window = (begin - MIDNIGHT, begin + timedelta(days=1) + MIDNIGHT)
+        numbers = {row.trade_no for row in bill} | {trade.trade_no for trade in his}
+        moved = await self._orders.movements(name, window, numbers)
+        return Books(day, _payments(moved), _refunds(moved))
+
+
+def _of_channel(his: Iterable[HisTrade], books: Books, bill: Iterable[BillRow]) -> list[HisTrade]:
+    """The HIS lists all channels together: what is of this one is what this one's books know."""
+    known = {row.trade_no for row in books.payments} | {row.trade_no for row in bill}
+    return [trade for trade in his if trade.trade_no in known]
+
+
+def _payments(moved: Movements) -> tuple[OurRow, ...]:
+    return tuple(
+        OurRow(leg.trade_no, leg.order, leg.amount_fen, leg.is_held, leg.is_posted, leg.paid_at) for leg in moved.legs
+    )
+
+
+def _refunds(moved: Movements) -> tuple[OurRefund, ...]:
+    return tuple(
+        OurRefund(
+            item.refund_no, item.trade_no, item.order, item.amount_fen, item.is_done, item.needs_his, item.requested_at
+        )
+        for item in moved.refunds
+    )

@@ -1,0 +1,1 @@
+"""Registering with a doctor: departments, doctors, slots, the lock on one of them."""
