@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from agent.local_api.dialogue import Command
     from agent.local_api.previews import Previews
     from agent.maintenance.service import Maintenance
+    from agent.patient.link import PlatformLink
+    from agent.patient.proxy import PlatformProxy
     from agent.printing.spool import PrintSpool
 
 PRIVATE = 0o700
@@ -235,11 +237,19 @@ class Agent:
             clock=clock,
         )
         self.previews = self._previews()
+        self.link = self._link()
         self.token = LocalToken.create(data / "token")
         self.local_api = build_server(
             settings.local_api,
             LocalParts(
-                self.view, MetricsPage(self.view), self._commands(), self.feed, self.token, self.shelf, self.previews
+                source=self.view,
+                metrics=MetricsPage(self.view),
+                commands=self._commands(),
+                feed=self.feed,
+                token=self.token,
+                shelf=self.shelf,
+                previews=self.previews,
+                platform=None if self.link is None else self._proxy(self.link),
             ),
         )
 
@@ -281,6 +291,8 @@ class Agent:
             await serve(parts, notifier=notifier, stop=stop)
         finally:
             self.is_open = False
+            if self.link is not None:
+                await self.link.close()
             await self.outbox.close()
 
     def _devices(self) -> DeviceManager | None:
@@ -408,6 +420,20 @@ class Agent:
         )
         self.lease.barred = lambda: made.is_open
         return made
+
+    def _link(self) -> PlatformLink | None:
+        """For kiosks with a patient platform."""
+        chosen = self.settings.platform
+        if chosen.url is None:
+            return None
+        from agent.patient.link import PlatformLink  # noqa: PLC0415 - kiosks without a platform need none of it
+
+        return PlatformLink(chosen.url, lambda: self.uplink.identity, chosen.ca_file)
+
+    def _proxy(self, link: PlatformLink) -> PlatformProxy:
+        from agent.patient.proxy import PlatformProxy  # noqa: PLC0415 - the same
+
+        return PlatformProxy(link, lease=lambda: self.lease.state().lease)
 
     def _uplink(self, data: Path) -> Uplink:
         settings, clock = self.settings, self.clock

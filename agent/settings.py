@@ -52,6 +52,19 @@ class LocalApiSettings(Section):
     port: int = Field(default=8600, ge=0, le=65_535)
 
 
+class PlatformSettings(Section):
+    """The way to the patient platform."""
+
+    url: (
+        Annotated[str, Field(pattern=r"^(https://[^/\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?)$")] | None
+    ) = Field(
+        default=None, description="https://host:port, no path; plain http for this machine only. None: no platform"
+    )
+    ca_file: Path | None = Field(
+        default=None, description="whom its certificate is checked against; default: the CA of the identity"
+    )
+
+
 class SamplingSettings(Section):
     """How often the host is looked at."""
 
@@ -156,6 +169,7 @@ class Settings(Section):
     fleet: FleetSettings = Field(default_factory=FleetSettings)
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     local_api: LocalApiSettings = Field(default_factory=LocalApiSettings)
+    platform: PlatformSettings = Field(default_factory=PlatformSettings)
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     outbox: OutboxSettings = Field(default_factory=OutboxSettings)
     uplink: UplinkSettings = Field(default_factory=UplinkSettings)

@@ -24,6 +24,7 @@ from wire import __version__
 
 if TYPE_CHECKING:
     from agent.local_api.previews import Previews
+    from agent.patient.proxy import PlatformProxy
 
 _LIMITS = Limits(connections=64, body_bytes=262_144)
 
@@ -49,6 +50,7 @@ class LocalParts:
     token: LocalToken
     shelf: Shelf
     previews: Previews | None = None
+    platform: PlatformProxy | None = None
 
 
 def build_server(settings: LocalApiSettings, parts: LocalParts) -> HttpServer:
@@ -59,6 +61,8 @@ def build_server(settings: LocalApiSettings, parts: LocalParts) -> HttpServer:
     DeviceChannel(parts.commands, parts.feed, parts.token).mount(app)
     if parts.previews is not None:
         parts.previews.mount(app)
+    if parts.platform is not None:
+        parts.platform.mount(app, parts.token.authenticate)
     add_page(app, parts.token.value)
     guard = Guard(GuardSettings(hosts=frozenset({"127.0.0.1", "localhost"}), limits=_LIMITS))
     return HttpServer("local-api", app, guard=guard, host=settings.host, port=settings.port)

@@ -44,3 +44,26 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, environ: dict[str, str], 
         load_settings(file, environ)
     assert why in str(caught.value)
     assert "red" not in str(caught.value).replace("cannot be read", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "is_good"),
+    [
+        ("https://patient.hospital.example:9443", True),
+        ("http://127.0.0.1:9000", True),
+        ("http://[::1]:9000", True),
+        ("http://localhost", True),
+        ("http://patient.hospital.example", False),
+        ("http://127.0.0.1.example.com", False),
+        ("http://localhost@example.com", False),
+        ("https://patient.hospital.example/path", False),
+        ("ftp://127.0.0.1", False),
+    ],
+)
+def test_patients_do_not_cross_a_network_in_the_clear(url: str, *, is_good: bool) -> None:
+    environ = {"KIOSK_PLATFORM__URL": url}
+    if is_good:
+        assert load_settings(None, environ).platform.url == url
+    else:
+        with pytest.raises(SettingsError):
+            load_settings(None, environ)
