@@ -24,6 +24,7 @@ from simulators.payments.model import Book
 from simulators.payments.notify import Notifier
 from simulators.payments.phone import Phone
 from simulators.payments.store import JOURNAL, Store
+from simulators.payments.wechat_v2 import WechatV2
 from simulators.payments.wechat_v3 import WechatV3
 
 FACTS_FILE: Final = "payments.json"
@@ -56,6 +57,7 @@ class PaymentServer:
         app = web.Application()
         self.wechat = WechatV3(self.desk)
         self.wechat.add_to(app)
+        WechatV2(self.desk).add_to(app)
         self.alipay = Alipay(self.desk)
         self.alipay.add_to(app)
         Bills(self.desk, self.wechat, self.alipay).add_to(app)
