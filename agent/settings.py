@@ -50,6 +50,10 @@ class LocalApiSettings(Section):
 
     host: ShortText = "127.0.0.1"
     port: int = Field(default=8600, ge=0, le=65_535)
+    kiosk_page: Path | None = Field(
+        default=None,
+        description="folder with the built page for patients (kiosk_ui/dist), served at /kiosk/; None: none",
+    )
 
 
 class PlatformSettings(Section):

@@ -63,6 +63,6 @@ def build_server(settings: LocalApiSettings, parts: LocalParts) -> HttpServer:
         parts.previews.mount(app)
     if parts.platform is not None:
         parts.platform.mount(app, parts.token.authenticate)
-    add_page(app, parts.token.value)
+    add_page(app, parts.token.value, settings.kiosk_page)
     guard = Guard(GuardSettings(hosts=frozenset({"127.0.0.1", "localhost"}), limits=_LIMITS))
     return HttpServer("local-api", app, guard=guard, host=settings.host, port=settings.port)

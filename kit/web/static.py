@@ -27,6 +27,7 @@ STRICT_CSP: Final = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
     "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+_PAGE: Final = "index.html"
 _HASHED: Final = re.compile(r"assets/(.*/)?[^/]+-[A-Za-z0-9_-]{8,}\.\w+")
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 _REVALIDATE: Final = "no-cache"
@@ -55,42 +56,58 @@ def static_site(
     *,
     csp: str = STRICT_CSP,
     api_prefixes: Sequence[str] = ("api/", "metrics"),
+    base: str = "/",
+    fill: Mapping[str, str] | None = None,
 ) -> None:
-    """Serve the application in `dist` at `/`; add it after every other route.
+    """Serve the application in `dist` at `base`; add it after every other route.
 
-    The start of the server fails with `StaticSiteError` when there is no `index.html`.
+    The texts in `fill` are replaced in `index.html`, which nobody stores then. The start of the server fails with
+    `StaticSiteError` when there is no `index.html`.
     """
-    site = _Site(dist, csp)
+    site = _Site(dist, csp, fill or {})
     app.on_startup.append(site.load)
     barred = "|".join(re.escape(prefix) for prefix in api_prefixes)
-    app.router.add_get(f"/{{path:(?!{barred}).*}}" if barred else "/{path:.*}", site.serve)
+    app.router.add_get(f"{base}{{path:(?!{barred}).*}}" if barred else f"{base}{{path:.*}}", site.serve)
 
 
 class _Site:
-    def __init__(self, dist: Path, csp: str) -> None:
+    def __init__(self, dist: Path, csp: str, fill: Mapping[str, str]) -> None:
         self._dist = dist
         self._csp = csp
+        self._fill = fill
         self._files: dict[str, _File] = {}
 
     async def load(self, _app: web.Application) -> None:
         """List the files. Raises: StaticSiteError."""
         self._files = await asyncio.to_thread(_listing, self._dist, self._csp)
-        if "index.html" not in self._files:
+        if _PAGE not in self._files:
             raise StaticSiteError(f"{self._dist} has no index.html: build the web application first")
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer with the file, or the application's page for a path of its router."""
         name = request.match_info["path"]
-        file = self._files.get(name or "index.html")
+        file = self._files.get(name or _PAGE)
         if file is None:
             if "." in name.rpartition("/")[2] or name.startswith("assets/"):
                 return problem_response(of_status(404), None)
-            file = self._files["index.html"]
+            file = self._files[_PAGE]
+        if self._fill and file is self._files[_PAGE]:
+            return web.Response(body=await asyncio.to_thread(self._filled, file), headers=_unstored(file))
         given = request.headers.get("If-None-Match")
         if given is not None and etag_matches(given, file.etag):
             # Browsers take over the headers of a 304: without ours, the guard's policy for data would stop the page.
             return web.Response(status=304, headers={k: v for k, v in file.headers.items() if k != "Content-Type"})
         return web.Response(body=await asyncio.to_thread(file.path.read_bytes), headers=file.headers)
+
+    def _filled(self, file: _File) -> bytes:
+        text = file.path.read_text(encoding="utf-8")
+        for placeholder, value in self._fill.items():
+            text = text.replace(placeholder, value)
+        return text.encode()
+
+
+def _unstored(file: _File) -> dict[str, str]:
+    return {**{name: value for name, value in file.headers.items() if name != "ETag"}, "Cache-Control": "no-store"}
 
 
 def _listing(dist: Path, csp: str) -> dict[str, _File]:
