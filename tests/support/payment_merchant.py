@@ -6,7 +6,8 @@ import base64
 import json
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,19 +35,19 @@ class Said:
 
 
 @dataclass(slots=True)
-class Merchant:
-    """The platform's side, by hand."""
+class DistantMerchant:
+    """The platform's side, by hand, at wallets that run anywhere."""
 
-    server: PaymentServer
-    clock: ManualClock
+    base_url: str
+    now: Callable[[], datetime]
     http: aiohttp.ClientSession
     keys: Keys
-    notify_url: str = ""
+    notify_url: str = field(default="", kw_only=True)
 
     async def v3(self, method: str, target: str, body: object = None, **changes: str) -> Said:
         """A signed V3 call; `changes` spoil a part of the authorization."""
         text = b"" if body is None else json.dumps(body).encode()
-        stamp = changes.get("timestamp", str(int(self.server.clock.utc().timestamp())))
+        stamp = changes.get("timestamp", str(int(self.now().timestamp())))
         nonce = secrets.token_hex(16)
         signed = f"{method}\n{changes.get('signed_target', target)}\n{stamp}\n{nonce}\n".encode() + text + b"\n"
         signature = base64.b64encode(self.keys.merchant.sign(signed, PKCS1v15(), SHA256())).decode()
@@ -58,13 +59,13 @@ class Merchant:
             "Content-Type": "application/json",
             "Accept": "application/json",
         }
-        url = f"{self.server.http.url}{target}"
+        url = f"{self.base_url}{target}"
         async with self.http.request(method, url, data=text or None, headers=headers) as response:
             return Said(response.status, dict(response.headers), await response.read())
 
     async def sim(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - the same
         """A tester's or a payer's call."""
-        async with self.http.request(method, f"{self.server.http.url}/sim{path}", json=body) as response:
+        async with self.http.request(method, f"{self.base_url}/sim{path}", json=body) as response:
             return await response.json()
 
     async def code(self, wallet: str = "wechat", **wishes: object) -> str:
@@ -122,7 +123,7 @@ class Merchant:
         text = "&".join(f"{name}={fields[name]}" for name in sorted(fields)).encode()
         fields["sign"] = base64.b64encode(self.keys.app.sign(text, PKCS1v15(), SHA256())).decode()
         fields |= changes
-        async with self.http.post(f"{self.server.http.url}/gateway.do", data=fields) as response:
+        async with self.http.post(f"{self.base_url}/gateway.do", data=fields) as response:
             return Said(response.status, dict(response.headers), await response.read())
 
     def alipay_content(self, said: Said) -> Any:  # noqa: ANN401 - JSON of many shapes
@@ -132,3 +133,11 @@ class Merchant:
         signature = base64.b64decode(match.group(3))
         self.keys.alipay.public_key().verify(signature, match.group(2), PKCS1v15(), SHA256())
         return json.loads(match.group(2))
+
+
+@dataclass(slots=True)
+class Merchant(DistantMerchant):
+    """One at wallets of the same process."""
+
+    server: PaymentServer
+    clock: ManualClock

@@ -35,6 +35,6 @@ async def merchant(keys: Keys, clock: ManualClock, tmp_path: Path) -> AsyncItera
         tasks = [spawn(group, one.run(), one.name) for one in server.services]
         await server.started()
         async with aiohttp.ClientSession() as http:
-            yield Merchant(server, clock, http, keys)
+            yield Merchant(server.http.url, server.clock.utc, http, keys, server, clock)
         for task in tasks:
             task.cancel()
