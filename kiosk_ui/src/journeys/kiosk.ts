@@ -172,14 +172,24 @@ export class Kiosk {
     this.nowMs.value = page.wallMs() + this.serverAheadMs;
     this.idle.value = this.clock.look(nowMs, this.isHeld());
     if (this.idle.value.phase === "gone") void this.leave();
-    if (this.isMoneyPending.value && (this.payingSinceMs === null || nowMs - this.payingSinceMs >= RENEW_PAYING_MS)) {
-      this.payingSinceMs = nowMs;
-      void this.parts.devices.pay(true);
-    } else if (!this.isMoneyPending.value && this.payingSinceMs !== null) {
+    this.keepPaying(nowMs);
+    environment.after(TICK_MS, () => this.tick());
+  }
+
+  /** Nothing may interrupt the kiosk while it is paying; false when no payment may begin now. */
+  beginPaying(): Promise<boolean> {
+    this.payingSinceMs = this.parts.environment.now();
+    return this.parts.devices.pay(true);
+  }
+
+  private keepPaying(nowMs: number): void {
+    const isPaying = this.isMoneyPending.value || this.isSubmitting;
+    if (isPaying && (this.payingSinceMs === null || nowMs - this.payingSinceMs >= RENEW_PAYING_MS)) {
+      void this.beginPaying();
+    } else if (!isPaying && this.payingSinceMs !== null) {
       this.payingSinceMs = null;
       void this.parts.devices.pay(false);
     }
-    environment.after(TICK_MS, () => this.tick());
   }
 
   private isHeld(): boolean {

@@ -61,10 +61,10 @@ export function usePayment(first: Order) {
 }
 
 function paymentOf(kiosk: Kiosk, first: Order): Payment {
-  const { devices, platform } = kiosk.parts;
+  const { platform } = kiosk.parts;
   const payment = new Payment(first, {
     pay: (order, request, key) => platform.pay(order, request, key),
-    mayBegin: () => devices.pay(true),
+    mayBegin: () => kiosk.beginPaying(),
     newKey: () => crypto.randomUUID(),
   });
   watch(payment.order, (order) => (kiosk.order.value = order));
