@@ -1,0 +1,37 @@
+"""Both databases with the platform's schema."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from kit.store import Database, upgrade
+from patient_platform.app import MIGRATIONS
+from support.stores import STORES, StoreFactory, postgres_server, stores
+
+__all__ = ["postgres_server", "stores"]
+
+
+@pytest.fixture(params=STORES)
+def platform_url(request: pytest.FixtureRequest, stores: StoreFactory) -> Iterator[str]:
+    """Run the test twice, on a migrated SQLite file and on a migrated PostgreSQL database."""
+    url = stores.prepared(request.param, "patient", lambda empty: upgrade(empty, MIGRATIONS))
+    yield url
+    stores.discard(url)
+
+
+@pytest.fixture
+def sqlite_platform_url(stores: StoreFactory) -> Iterator[str]:
+    """Give a migrated SQLite file, for tests that are not about the store."""
+    url = stores.prepared("sqlite", "patient", lambda empty: upgrade(empty, MIGRATIONS))
+    yield url
+    stores.discard(url)
+
+
+@pytest.fixture
+async def database(platform_url: str) -> AsyncIterator[Database]:
+    """Give the database of `platform_url`."""
+    found = Database(platform_url)
+    yield found
+    await found.close()
