@@ -9,7 +9,7 @@ import { rowsOf } from "../src/journeys/bill/rows";
 import { mediumOf, type Read, typed } from "../src/journeys/identify/medium";
 import { channelOf } from "../src/journeys/pay/payment_code";
 import { found, lettersOf } from "../src/journeys/register/search";
-import { outcomeOf, printRequest } from "../src/journeys/takeaway/printing";
+import { outcomeOf, outcomeOfJob, printRequest } from "../src/journeys/takeaway/printing";
 import { leftOrders, leftSearch } from "../src/left";
 import { anOrder, aStatus } from "./samples";
 
@@ -108,7 +108,7 @@ describe("a bill", () => {
     const bill = { bill: "b", kind: "处方", department: "内科", doctor: "", issued_at: "", amount_fen: 2_000, lines: [line] };
     expect(rowsOf([bill])).toEqual([
       { isHead: true, name: "处方", detail: "内科", amountFen: 2_000 },
-      { isHead: false, name: "阿莫西林", detail: "0.25g*24 · ×2盒", amountFen: 2_000 },
+      { isHead: false, name: "阿莫西林", detail: "×2盒 · 0.25g*24", amountFen: 2_000 },
     ]);
   });
 });
@@ -131,6 +131,11 @@ describe("printing", () => {
     expect(failed("timeOut")?.state).toBe("uncertain");
     expect(failed("connection_lost")).toBeNull();
     expect(failed("not_connected")).toBeNull();
+  });
+
+  it("believes the job that was there before a reload", () => {
+    const states = ["printed", "failed", "cancelled", null, "queued", "printing", "unknown"].map((state) => outcomeOfJob(state).state);
+    expect(states).toEqual(["printed", "failed", "failed", "failed", "uncertain", "uncertain", "uncertain"]);
   });
 });
 

@@ -7,7 +7,7 @@ import { SessionKeeper } from "@kiosk/web-kit/devices/session";
 import type { Environment } from "@kiosk/web-kit/live/connection";
 
 import type { Read } from "../journeys/identify/medium";
-import { type PrintOutcome, outcomeOf, printRequest } from "../journeys/takeaway/printing";
+import { type PrintOutcome, outcomeOf, outcomeOfJob, printRequest } from "../journeys/takeaway/printing";
 import type { Order, ReceiptPaper } from "../platform/types";
 
 export type CodeRead = DeviceSchemas["CodeRead"];
@@ -18,6 +18,7 @@ export type Barred = "maintenance" | "batteryLow" | null;
 
 const AGAIN_MS = 3_000;
 const PRINT_ANSWER_MS = 60_000;
+const JOBS_LOOKED_AT = 50;
 const SCANNED: RequestOf<"BarcodeReader.Read">["expect"] = ["wechat_pay", "alipay_pay"];
 const BARRED: ReadonlySet<string | null> = new Set(["maintenance", "batteryLow"]);
 
@@ -131,13 +132,19 @@ export class Devices {
         return { state: "printed" };
       } catch (error) {
         if (!(error instanceof CommandFailed)) throw error;
-        const outcome = outcomeOf(error);
+        const outcome = error.errorCode === "printRefused" ? await this.printedBefore(request.key) : outcomeOf(error);
         if (outcome !== null) return outcome;
         if (isLast) return { state: "uncertain", reason: error.reason };
       }
       // The job goes on in the spool; the same key asks for it.
       await this.connection.connected(AbortSignal.timeout(PRINT_ANSWER_MS)).catch(() => undefined);
     }
+  }
+
+  /** After a reload the paper may say another time of printing, and its key is taken: how did that job end? */
+  private async printedBefore(key: string): Promise<PrintOutcome> {
+    const { jobs } = await this.connection.call("Printer.Jobs", { limit: JOBS_LOOKED_AT });
+    return outcomeOfJob(jobs.find((job) => job.key === key)?.state ?? null);
   }
 
   private pause(ms: number, signal: AbortSignal): Promise<void> {

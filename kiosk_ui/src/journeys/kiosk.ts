@@ -13,7 +13,7 @@ import type { Platform } from "../platform/client";
 import type * as wire from "../platform/types";
 import { ELDER_FACTOR, IdleClock, type Idle } from "./idle/idle_clock";
 import { canStep, type Goal, progress, type Screen, step, type Step } from "./machine";
-import { isMoneyPending, orderToResume } from "./pay/order_view";
+import { isMoneyPending, isUnfinished, orderToResume } from "./pay/order_view";
 import { tilesOf } from "./home/tiles";
 
 export interface Page {
@@ -36,6 +36,7 @@ const LOOK_AGAIN_MS = 3_000;
 const FAREWELL_MS = 2_000;
 const BARRED_MS = 15_000;
 const RENEW_PAYING_MS = 60_000;
+const LEFT_MOST = 5;
 /** Screens where nobody is expected, or that end by themselves. */
 const WITHOUT_CLOCK: ReadonlySet<Screen> = new Set<Screen>(["starting", "idle", "out_of_service"]);
 
@@ -70,6 +71,8 @@ export class Kiosk {
   private serverAheadMs = 0;
   private payingSinceMs: number | null = null;
   private leaving = new AbortController();
+  /** Orders that earlier patients walked away from and that are still open. */
+  private stillLeft: string[] = [];
 
   readonly tiles;
   readonly progress = computed(() => progress(this.goal.value, this.screen.value));
@@ -216,8 +219,9 @@ export class Kiosk {
   private async look(): Promise<void> {
     const { environment, page, platform } = this.parts;
     try {
+      const askedMs = page.wallMs();
       const status = await platform.status();
-      this.serverAheadMs = Date.parse(status.now) - page.wallMs();
+      this.serverAheadMs = Date.parse(status.now) - (askedMs + page.wallMs()) / 2;
       this.status.value = status;
       this.isReached.value = true;
       if (!this.isReconciled.value) await this.reconcile();
@@ -232,7 +236,9 @@ export class Kiosk {
   private async reconcile(): Promise<void> {
     const { devices, page, platform } = this.parts;
     const nowMs = page.wallMs() + this.serverAheadMs;
-    const order = orderToResume(await platform.openOrders(), nowMs, page.left);
+    const open = await platform.openOrders();
+    const order = orderToResume(open, nowMs, page.left);
+    this.stillLeft = open.map((one) => one.order).filter((one) => page.left.has(one));
     this.isReconciled.value = true;
     if (order === null || !canStep(this.screen.value, "resume")) return;
     await devices.begin();
@@ -266,8 +272,8 @@ export class Kiosk {
     const { devices, environment, page } = this.parts;
     const enough = new Promise<void>((resolve) => environment.after(FAREWELL_MS, resolve));
     await Promise.race([Promise.allSettled([this.giveBack(), devices.end()]), enough]);
-    const order = this.order.value?.order;
-    page.replace([...page.left, ...(order === undefined ? [] : [order])].slice(-5));
+    const order = this.order.value;
+    page.replace([...this.stillLeft, ...(order !== null && isUnfinished(order) ? [order.order] : [])].slice(-LEFT_MOST));
   }
 
   private async giveBack(): Promise<void> {

@@ -16,7 +16,7 @@ export function rowsOf(bills: readonly Bill[]): Row[] {
 }
 
 function detailOf({ specification, quantity, unit }: BillLine): string {
-  return joined([specification, `×${quantity}${unit ?? ""}`]);
+  return joined([`×${quantity}${unit ?? ""}`, specification]);
 }
 
 function joined(parts: readonly (string | null)[]): string {

@@ -20,7 +20,6 @@ const WITHOUT_PAPER: ReadonlySet<string> = new Set([
   "cancelled",
   "noSuchComponent",
   "componentNeeded",
-  "printRefused",
   "journalDown",
 ]);
 
@@ -32,4 +31,11 @@ export function outcomeOf(error: CommandFailed): PrintOutcome | null {
   if (error.errorCode !== null && WITHOUT_PAPER.has(error.errorCode)) return { state: "failed", reason };
   if (error.reason === "connection_lost" || error.reason === "not_connected") return null;
   return { state: "uncertain", reason };
+}
+
+/** What became of a job that was there already; one that nobody knows was never taken. */
+export function outcomeOfJob(state: string | null): PrintOutcome {
+  if (state === "printed") return { state };
+  if (state === null || state === "failed" || state === "cancelled") return { state: "failed", reason: state ?? "refused" };
+  return { state: "uncertain", reason: state };
 }
