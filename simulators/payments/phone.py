@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+import segno
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,6 +15,7 @@ from simulators.payments.model import Refused, Trade, Wallet
 
 B = TypeVar("B", bound=BaseModel)
 _SHOWN: Final = 20
+_TEXT_MAX: Final = 512
 BALANCE_FEN: Final = 100_000_00
 
 
@@ -53,6 +56,7 @@ class Phone:
         app.router.add_post("/sim/phone/pay", self._pay)
         app.router.add_post("/sim/phone/scan", self._scan)
         app.router.add_get("/sim/phone/trades", self._trades)
+        app.router.add_get("/sim/qr.svg", self._picture)
         for act in ("password", "cancel", "typing"):
             app.router.add_post(f"/sim/phone/{act}", self._password)
 
@@ -78,6 +82,15 @@ class Phone:
         self._desk.ledger.settle()
         newest = list(self._desk.ledger.book.trades.values())[-_SHOWN:]
         return await self._said({"trades": [row(one) for one in reversed(newest)]})
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        """A code as a scanner reads it."""
+        text = request.query.get("text", "")
+        if not 0 < len(text) <= _TEXT_MAX:
+            return said(422, {"code": "text_invalid"})
+        picture = io.BytesIO()
+        segno.make(text, micro=False, error="m").save(picture, kind="svg", scale=8)
+        return web.Response(body=picture.getvalue(), content_type="image/svg+xml")
 
     async def _try(self, act: Callable[[], Trade]) -> web.Response:
         try:

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import wechatpayv3  # type: ignore[import-untyped]  # it has no types
 
 from kit.clock import SystemClock
 from simulators.payments.desk import Strike
 from simulators.payments.keys import APPID, MCHID
 from simulators.payments.ledger import china_day
 from support.payment_merchant import Merchant
-
-wechatpayv3 = pytest.importorskip("wechatpayv3")
 
 
 @pytest.fixture
