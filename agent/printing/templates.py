@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent.devices.receipt_printer.layout import yuan
 from agent.devices.receipt_printer.types import Align
+from agent.printing.order_papers import PaymentReceipt, RegistrationTicket
 from agent.printing.receipt import AnyPart, ColumnPart, PairPart, QrCodePart, Receipt, RulePart, TablePart, TextPart
 
 _Name = Annotated[str, Field(min_length=1, max_length=60)]
@@ -24,6 +25,8 @@ class Paper(StrEnum):
     PAYMENT = "payment"
     QUEUE_TICKET = "queue_ticket"
     REPORT_COVER = "report_cover"
+    PAYMENT_RECEIPT = "payment_receipt"
+    REGISTRATION_TICKET = "registration_ticket"
 
 
 class _Fields(BaseModel):
@@ -156,7 +159,10 @@ class ReportCover(_Fields):
         return _whole(self, "检验检查报告", middle, "请核对份数与页数")
 
 
-AnyPaper = Annotated[Registration | Payment | QueueTicket | ReportCover, Field(discriminator="paper")]
+AnyPaper = Annotated[
+    Registration | Payment | QueueTicket | ReportCover | PaymentReceipt | RegistrationTicket,
+    Field(discriminator="paper"),
+]
 
 
 def _whole(fields: _Fields, title: str, middle: list[AnyPart], last: str) -> Receipt:

@@ -818,6 +818,137 @@ export interface components {
             engineer: string;
         };
         /**
+         * OrderFields
+         * @description The texts of `GET …/receipt`; an empty one is not printed.
+         */
+        OrderFields: {
+            /**
+             * Campus
+             * @default
+             */
+            campus?: string;
+            /**
+             * Case Number
+             * @default
+             */
+            case_number?: string;
+            /**
+             * Channel
+             * @default
+             */
+            channel?: string;
+            /**
+             * Channel No
+             * @default
+             */
+            channel_no?: string;
+            /**
+             * Copy
+             * @description `补打` on every paper but the first
+             * @default
+             */
+            copy?: string;
+            /**
+             * Department
+             * @default
+             */
+            department?: string;
+            /**
+             * Doctor
+             * @default
+             */
+            doctor?: string;
+            /**
+             * Hospital
+             * @default
+             */
+            hospital?: string;
+            /**
+             * Kiosk
+             * @default
+             */
+            kiosk?: string;
+            /**
+             * Location
+             * @default
+             */
+            location?: string;
+            /**
+             * Paid At
+             * @default
+             */
+            paid_at?: string;
+            /**
+             * Patient
+             * @description the masked name
+             * @default
+             */
+            patient?: string;
+            /**
+             * Queue Number
+             * @default
+             */
+            queue_number?: string;
+            /**
+             * Reconciliation No
+             * @default
+             */
+            reconciliation_no?: string;
+            /**
+             * Time
+             * @default
+             */
+            time?: string;
+            /**
+             * Total
+             * @description in yuan
+             * @default
+             */
+            total?: string;
+            /**
+             * Trade No
+             * @default
+             */
+            trade_no?: string;
+            /**
+             * Visit Number
+             * @default
+             */
+            visit_number?: string;
+            /**
+             * Window
+             * @default
+             */
+            window?: string;
+        };
+        /**
+         * OrderLine
+         * @description One item of a bill.
+         */
+        OrderLine: {
+            /**
+             * Amount
+             * @description in yuan
+             * @default
+             */
+            amount?: string;
+            /**
+             * Name
+             * @default
+             */
+            name?: string;
+            /**
+             * Quantity
+             * @default
+             */
+            quantity?: string;
+            /**
+             * Specification
+             * @default
+             */
+            specification?: string;
+        };
+        /**
          * Outcome
          * @description How a test ended; `asked` waits for what the engineer saw.
          * @enum {string}
@@ -908,6 +1039,21 @@ export interface components {
             window?: string | null;
         };
         /**
+         * PaymentReceipt
+         * @description 缴费凭条 of an order.
+         */
+        PaymentReceipt: {
+            fields: components["schemas"]["OrderFields"];
+            /** Lines */
+            lines?: components["schemas"]["OrderLine"][];
+            /**
+             * Paper
+             * @default payment_receipt
+             * @constant
+             */
+            paper?: "payment_receipt";
+        };
+        /**
          * Picture
          * @description The portrait, told once and kept nowhere.
          */
@@ -966,7 +1112,7 @@ export interface components {
              * Paper
              * @default null
              */
-            paper?: (components["schemas"]["Registration"] | components["schemas"]["Payment"] | components["schemas"]["QueueTicket"] | components["schemas"]["ReportCover"]) | null;
+            paper?: (components["schemas"]["Registration"] | components["schemas"]["Payment"] | components["schemas"]["QueueTicket"] | components["schemas"]["ReportCover"] | components["schemas"]["PaymentReceipt"] | components["schemas"]["RegistrationTicket"]) | null;
             /** @default null */
             receipt?: components["schemas"]["Receipt"] | null;
         };
@@ -1029,7 +1175,7 @@ export interface components {
              * @description one of the hospital's papers, by its fields
              * @default null
              */
-            paper?: (components["schemas"]["Registration"] | components["schemas"]["Payment"] | components["schemas"]["QueueTicket"] | components["schemas"]["ReportCover"]) | null;
+            paper?: (components["schemas"]["Registration"] | components["schemas"]["Payment"] | components["schemas"]["QueueTicket"] | components["schemas"]["ReportCover"] | components["schemas"]["PaymentReceipt"] | components["schemas"]["RegistrationTicket"]) | null;
             /**
              * Pdf
              * @default null
@@ -1242,6 +1388,21 @@ export interface components {
             visit_no: string;
             /** When */
             when: string;
+        };
+        /**
+         * RegistrationTicket
+         * @description 挂号凭条 of an order.
+         */
+        RegistrationTicket: {
+            fields: components["schemas"]["OrderFields"];
+            /** Lines */
+            lines?: components["schemas"]["OrderLine"][];
+            /**
+             * Paper
+             * @default registration_ticket
+             * @constant
+             */
+            paper?: "registration_ticket";
         };
         /**
          * ReportCover
@@ -2033,10 +2194,13 @@ export type SchemaMovePaper = components['schemas']['MovePaper'];
 export type SchemaNothing = components['schemas']['Nothing'];
 export type SchemaOneJob = components['schemas']['OneJob'];
 export type SchemaOpenMaintenance = components['schemas']['OpenMaintenance'];
+export type SchemaOrderFields = components['schemas']['OrderFields'];
+export type SchemaOrderLine = components['schemas']['OrderLine'];
 export type SchemaOutcome = components['schemas']['Outcome'];
 export type SchemaPairPart = components['schemas']['PairPart'];
 export type SchemaPaperView = components['schemas']['PaperView'];
 export type SchemaPayment = components['schemas']['Payment'];
+export type SchemaPaymentReceipt = components['schemas']['PaymentReceipt'];
 export type SchemaPicture = components['schemas']['Picture'];
 export type SchemaPinBlock = components['schemas']['PinBlock'];
 export type SchemaPreview = components['schemas']['Preview'];
@@ -2055,6 +2219,7 @@ export type SchemaReadFirst = components['schemas']['ReadFirst'];
 export type SchemaReceipt = components['schemas']['Receipt'];
 export type SchemaRefilled = components['schemas']['Refilled'];
 export type SchemaRegistration = components['schemas']['Registration'];
+export type SchemaRegistrationTicket = components['schemas']['RegistrationTicket'];
 export type SchemaReportCover = components['schemas']['ReportCover'];
 export type SchemaReprint = components['schemas']['Reprint'];
 export type SchemaResultView = components['schemas']['ResultView'];
