@@ -184,6 +184,23 @@ def worker_cert(
         err.print(f"注意: 消息代理未重新加载 (broker not reloaded): {not_reloaded}")
 
 
+@cli.command()
+def platform_cert(
+    to: Annotated[Path, typer.Option("--out", help="输出目录: server.pem, server.key, ca.pem。")],
+    names: Annotated[list[str], typer.Option("--name", help="自助机访问患者平台所用的主机名或地址, 可多次给出。")],
+    data_dir: DataDir = None,
+) -> None:
+    """为患者服务平台签发服务器证书; 快到期时再次运行即可更新 (certificate of the patient platform)。"""
+    installation = Installation(_settings(data_dir))
+
+    async def work() -> bool:
+        authority = installation.load_authority()
+        return installation.ensure_platform(to, names, authority, SystemClock().utc())
+
+    made = _run(work())
+    out.print(f"{'已签发 (issued)' if made else '仍有效 (still good)'}: {to / 'server.pem'}")
+
+
 @cli.command(name="lab-identities")
 def lab_identities_command(
     to: Annotated[Path, typer.Option("--out", help="输出目录: <kid>/cert.pem, <kid>/key.pem, ca.pem。")],

@@ -17,6 +17,7 @@ from simulators.demo.plan import PlanError, read_plan
 from simulators.demo.run import Demo, DemoFailed, leaves
 from simulators.devices.cli import app as device_app
 from simulators.fleet.cli import app as fleet_app
+from simulators.his.cli import app as his_app
 from simulators.lab.cli import app as lab_app
 from simulators.lab.single import add_to
 from simulators.payments.cli import app as payments_app
@@ -30,6 +31,7 @@ app.add_typer(fleet_app, name="fleet")
 add_to(device_app)
 app.add_typer(device_app, name="device")
 app.add_typer(lab_app, name="lab")
+app.add_typer(his_app, name="his")
 app.add_typer(payments_app, name="payments")
 console = Console()
 

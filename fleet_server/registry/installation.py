@@ -125,6 +125,14 @@ class Installation:
         identity.certificate_file.parent.mkdir(mode=0o700, exist_ok=True)
         return self._ensure(identity.certificate_file, identity.key_file, authority, now, client_name=name)
 
+    def ensure_platform(
+        self, folder: Path, names: Sequence[str], authority: CertificateAuthority, now: datetime
+    ) -> bool:
+        """The certificate with which the patient platform shows itself to kiosks, and our CA beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / "ca.pem", authority.pem.encode(), PUBLIC)
+        return self._ensure(folder / "server.pem", folder / "server.key", authority, now, server_names=names)
+
     def ensure_broker(self, authority: CertificateAuthority, now: datetime) -> None:
         """Write everything the broker needs; its revocation list is written by the registry."""
         self.broker_dir.mkdir(mode=0o755, exist_ok=True)

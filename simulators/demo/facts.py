@@ -53,6 +53,18 @@ class LabFacts(Facts):
     token: str
 
 
+class PlatformFacts(Facts):
+    """The patient platform and the outside systems around it."""
+
+    url: str
+    data_dir: str
+    notify_url: str
+    payments_url: str
+    """Testers' page of the wallets; `phone` below it is a phone that pays."""
+    his_url: str
+    """Testers' page of the HIS."""
+
+
 class DemoFacts(Facts):
     """The whole file."""
 
@@ -67,6 +79,7 @@ class DemoFacts(Facts):
     mqtt: BrokerFacts
     staff: StaffFacts
     lab: LabFacts
+    platform: PlatformFacts
     kiosks: list[KioskFacts]
     pids: dict[str, int]
 

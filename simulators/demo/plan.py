@@ -28,6 +28,10 @@ class Ports:
     broker: int
     control: int
     lab: int
+    platform: int
+    notify: int
+    payments: int
+    his: int
     local_apis: tuple[int, ...]
 
 
@@ -56,6 +60,21 @@ class Plan:
     def lab_dir(self) -> Path:
         """Where the simulated devices of the full kiosks are."""
         return self.folder / "lab"
+
+    @property
+    def platform_dir(self) -> Path:
+        """Data directory of the patient platform."""
+        return self.folder / "patient"
+
+    @property
+    def payments_dir(self) -> Path:
+        """Keys and books of the simulated wallets."""
+        return self.folder / "payments"
+
+    @property
+    def his_dir(self) -> Path:
+        """Where the simulated HIS is."""
+        return self.folder / "his"
 
     @property
     def identities_dir(self) -> Path:
@@ -108,6 +127,10 @@ def _ports(dashboard: int, full: int) -> Ports:
             broker=reserved.take(8883),
             control=reserved.take(8090),
             lab=reserved.take(8091),
+            platform=reserved.take(8543),
+            notify=reserved.take(8544),
+            payments=reserved.take(8092),
+            his=reserved.take(8093),
             local_apis=tuple(reserved.take(8601 + number) for number in range(full)),
         )
 

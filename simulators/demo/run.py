@@ -24,6 +24,7 @@ from simulators.demo.facts import BrokerFacts, DemoFacts, KioskFacts, StaffFacts
 from simulators.demo.fleet_client import FleetClient, FleetRefused
 from simulators.demo.full_kiosks import HOST, FullKiosk, Lab, full_kiosks
 from simulators.demo.hospital import Asset, asset_csv, assets
+from simulators.demo.outside import Outside
 from simulators.demo.plan import Plan, PlanError, entry_point
 from simulators.demo.processes import ChildFailed, Children
 
@@ -50,6 +51,7 @@ class Demo:
         self._assets = assets(plan.kiosks, plan.seed)
         self._full = full_kiosks(plan, self._assets)
         self._lab = Lab(plan)
+        self._outside = Outside(plan)
         self._base_url = f"http://{HOST}:{plan.ports.dashboard}"
         self._started_s = clock.monotonic()
 
@@ -99,6 +101,7 @@ class Demo:
             self._say(f"资产清单已导入 · {len(self._assets)} assets imported")
             await self._start_light_kiosks()
             await self._start_lab()
+            await self._start_platform(http)
             await self._start_full_kiosks(http, client)
             await self._wait_online(client)
         self._write_facts(staff)
@@ -186,6 +189,13 @@ class Demo:
         await self._lab.start(self._children)
         await self._wait_for("模拟设备 · simulated devices", self._lab.is_up, UP_TIMEOUT_S)
 
+    async def _start_platform(self, http: aiohttp.ClientSession) -> None:
+        await self._outside.start(self._children)
+        await self._wait_for("微信、支付宝、HIS 模拟 · simulated wallets and HIS", self._outside.is_up, UP_TIMEOUT_S)
+        await self._outside.start_platform(self._children, self._fleet_environ())
+        is_up = functools.partial(_answers, http, f"{self._outside.facts().notify_url}/metrics")
+        await self._wait_for("患者服务平台 · patient platform", is_up, UP_TIMEOUT_S)
+
     async def _start_full_kiosks(self, http: aiohttp.ClientSession, client: FleetClient) -> None:
         for kiosk in self._full:
             await self._lab.start_agent(self._children, kiosk)
@@ -251,6 +261,7 @@ class Demo:
             mqtt=BrokerFacts(host="localhost", port=plan.ports.broker, ca_file=str(plan.fleet_dir / "pki" / "ca.pem")),
             staff=staff,
             lab=self._lab.facts(),
+            platform=self._outside.facts(),
             kiosks=[*(kiosk.facts() for kiosk in self._full), *(self._light_facts(asset) for asset in self._light())],
             pids={child.name: child.pid for child in self._children.running},
         )
@@ -274,6 +285,9 @@ class Demo:
             f"[bold]运维管理 Fleet dashboard[/]   {self._base_url}/",
             f"[bold]设备实验台 Device bench[/]     {self._lab.facts().bench_url}",
             *(f"[bold]自助机 Full kiosk[/]           {kiosk.url}/  ({kiosk.asset.kid})" for kiosk in self._full),
+            f"[bold]付款手机 A phone that pays[/]    {self._outside.facts().payments_url}phone",
+            f"[bold]支付渠道模拟 Wallets[/]        {self._outside.facts().payments_url}",
+            f"[bold]HIS 模拟 Simulated HIS[/]      {self._outside.facts().his_url}",
             f"[bold]用户名 / 密码[/]               {staff.username} / {staff.password}",
             f"[bold]动态口令密钥 TOTP secret[/]    {staff.totp_secret}",
             "动态口令 TOTP now              kiosk-sim demo-code",
