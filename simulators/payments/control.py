@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kit.web import STRICT_CSP
 from simulators.faults import Fault
 from simulators.payments.desk import Desk
-from simulators.payments.model import Book, Wallet
+from simulators.payments.model import Book, Order, Refused, Trade, Wallet
 from simulators.payments.notify import Notifier
 from simulators.payments.phone import read, row, said
 
@@ -86,6 +86,23 @@ class Probe(_Asked):
     url: str = Field(min_length=1, max_length=512)
 
 
+class PortalTrade(_Asked):
+    """Somebody else takes money with the same merchant number."""
+
+    wallet: Wallet
+    out_trade_no: str = Field(min_length=1, max_length=32)
+    amount_fen: int = Field(gt=0, le=10_000_000_00)
+    subject: str = "停车缴费"
+
+
+class PortalRefund(_Asked):
+    """Somebody pays back by hand, on the wallet's own pages."""
+
+    wallet: Wallet
+    out_trade_no: str
+    amount_fen: int = Field(gt=0)
+
+
 class Control:
     """The handlers; `add_to` mounts them."""
 
@@ -107,6 +124,8 @@ class Control:
         router.add_post("/sim/reset", self._reset)
         router.add_post("/sim/notices/probe", self._probe)
         router.add_post("/sim/notices/{number}/again", self._again)
+        router.add_post("/sim/portal/trade", self._portal_trade)
+        router.add_post("/sim/portal/refund", self._portal_refund)
         router.add_get("/sim/", self._file("index.html"))
         router.add_get("/sim/phone", self._file("phone.html"))
         for name in FILES[2:]:
@@ -183,6 +202,33 @@ class Control:
         if not self._notifier.again(request.match_info["number"]):
             return said(404, {"code": "no_such_notice"})
         return said(200, {})
+
+    async def _portal_trade(self, request: web.Request) -> web.Response:
+        asked = await read(request, PortalTrade)
+        ledger = self._desk.ledger
+        code = ledger.new_code(asked.wallet, asked.amount_fen, asks_password=False).code
+        order = Order(**asked.model_dump())
+        return await self._by_hand(lambda: ledger.code_pay(order, code))
+
+    async def _portal_refund(self, request: web.Request) -> web.Response:
+        asked = await read(request, PortalRefund)
+        ledger = self._desk.ledger
+
+        def refund() -> Trade:
+            trade = ledger.find(asked.wallet, asked.out_trade_no)
+            ledger.refund(trade, f"PORTAL{len(trade.refunds):03d}{trade.out_trade_no}", asked.amount_fen)
+            return trade
+
+        return await self._by_hand(refund)
+
+    async def _by_hand(self, act: Callable[[], Trade]) -> web.Response:
+        try:
+            trade = act()
+        except Refused as refused:
+            return said(409, {"code": refused.reason.value})
+        finally:
+            await self._desk.saved()
+        return said(200, row(trade))
 
     async def _reset(self, request: web.Request) -> web.Response:
         desk = self._desk

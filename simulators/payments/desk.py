@@ -61,6 +61,10 @@ class Strike:
         """Whether it is this fault."""
         return self.fault is not None and self.fault.fault is fault
 
+    def text(self, name: str, default: str) -> str:
+        """A text among the arguments of what goes wrong."""
+        return default if self.fault is None else self.fault.text(name, default)
+
     @property
     def wrong_fen(self) -> int:
         """By how much amounts are wrong."""

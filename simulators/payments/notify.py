@@ -33,6 +33,8 @@ _WAITS_S: Final = {Wallet.WECHAT: WECHAT_WAITS_S, Wallet.ALIPAY: ALIPAY_WAITS_S}
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _LOOK_S: Final = 1.0
 _TOGETHER: Final = 20
+_CLAIMS: Final = ("mchid", "appid", "out_trade_no")
+"""Whose payment it is; an argument of a fault replaces it."""
 _PROBE: Final = "WECHATPAY/SIGNTEST/"
 _EVENTS: Final = {
     RefundState.SUCCESS: ("REFUND.SUCCESS", "退款成功"),
@@ -165,6 +167,7 @@ class Notifier:
             row = next(one for one in trade.refunds if one.out_refund_no == notice.out_refund_no)
             kind, content = "refund", _refund(trade, row, strike.wrong_fen)
             event, summary = _EVENTS[row.state]
+        content |= {name: strike.text(name, content[name]) for name in _CLAIMS if name in content}
         nonce = secrets.token_hex(6)
         plain = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
         body = {
@@ -186,6 +189,7 @@ class Notifier:
     def _alipay(self, notice: Notice, trade: Trade, strike: Strike) -> bytes:
         moment = self._desk.clock.utc() + timedelta(seconds=strike.skew_s)
         fields = notice_fields(trade, moment, notice.number, strike.wrong_fen)
+        fields |= {name: strike.text(name, fields[name]) for name in ("app_id", "seller_id", "out_trade_no")}
         text = alipay_text(fields, without=frozenset({"sign", "sign_type"}))
         signed = b"something else" if strike.does(Fault.BAD_SIGNATURE) else text
         return urlencode(fields | {"sign": rsa_sign(self._desk.keys.alipay, signed)}).encode()

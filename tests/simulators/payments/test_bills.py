@@ -227,3 +227,17 @@ async def test_an_alipay_address_is_good_for_half_a_minute(merchant: Merchant, c
     clock.advance(31)
     async with merchant.http.get(url) as response:
         assert response.status == 403
+
+
+async def test_what_others_did_is_on_the_bill_too(merchant: Merchant, clock: ManualClock) -> None:
+    await a_day(merchant, clock)
+    parked = {"wallet": "wechat", "out_trade_no": "P-77", "amount_fen": 500}
+    assert (await merchant.sim("POST", "/portal/trade", parked))["state"] == "SUCCESS"
+    by_hand = {"wallet": "wechat", "out_trade_no": "ORDER0004", "amount_fen": 99}
+    await merchant.sim("POST", "/portal/refund", by_hand)
+    too_much = by_hand | {"amount_fen": 901}
+    assert await merchant.sim("POST", "/portal/refund", too_much) == {"code": "refund_too_much"}
+    clock.advance(NINE_NEXT_DAY_S)
+    rows, _ = wechat_rows(await fetch(merchant, await ask(merchant)))
+    assert {row["商户订单号"] for row in rows} >= {"P-77"}
+    assert [row["退款金额"] for row in rows if row["商户退款单号"].startswith("PORTAL")] == ["0.99"]

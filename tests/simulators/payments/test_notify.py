@@ -217,3 +217,15 @@ async def test_nobody_outside_this_machine_is_notified(merchant: Merchant) -> No
     await scanned(merchant, "http://pay.example.com/notify")
     (notice,) = await notices(merchant, "given_up")
     assert notice["tries"] == 0
+
+
+async def test_a_notice_may_claim_another_merchant_or_key(merchant: Merchant, mailbox: Mailbox) -> None:
+    await merchant.fault("wechat.notify", "wrong_amount", delta_fen=0, mchid="1")
+    await scanned(merchant, mailbox.url)
+    assert opened(merchant, (await mailbox.arrived(1))[0])["mchid"] == "1"
+    await notices(merchant, "taken")
+    await merchant.fault("wechat.notify", "bad_signature", serial="PUB_KEY_ID_0")
+    await scanned(merchant, mailbox.url, "ORDER0002")
+    letter = (await mailbox.arrived(2))[1]
+    assert letter.headers["Wechatpay-Serial"] == "PUB_KEY_ID_0"
+    assert opened(merchant, letter)["out_trade_no"] == "ORDER0002"
