@@ -210,7 +210,7 @@ class Ledger:
             return
         if now - trade.created_at > REVERSE_LIFE[trade.wallet]:
             raise Refused(Reason.TOO_OLD)
-        if trade.is_typing and trade.state is TradeState.USERPAYING:
+        if trade.wallet is Wallet.WECHAT and trade.is_typing and trade.state is TradeState.USERPAYING:
             raise Refused(Reason.USER_PAYING)
         left_fen = trade.amount_fen - trade.refunded_fen
         if trade.state in PAID and left_fen:

@@ -69,6 +69,14 @@ async def test_a_cancel_closes_or_pays_back(merchant: Merchant) -> None:
     assert [await query(merchant, number) for number in ("A1", "A2")] == ["TRADE_CLOSED", "TRADE_CLOSED"]
 
 
+async def test_a_cancel_closes_even_while_the_payer_types(merchant: Merchant) -> None:
+    code = await merchant.code("alipay", asks_password=True)
+    await pay(merchant, "A1", code)
+    await merchant.sim("POST", "/phone/typing", {"code": code})
+    assert (await call(merchant, "cancel", out_trade_no="A1"))["action"] == "close"
+    assert await merchant.sim("POST", "/phone/password", {"code": code}) == {"code": "trade_closed"}
+
+
 async def test_a_day_later_a_cancel_is_too_late(merchant: Merchant, clock: ManualClock) -> None:
     await pay(merchant, "A1", await merchant.code("alipay"))
     clock.advance(86_401)
