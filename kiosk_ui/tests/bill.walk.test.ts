@@ -25,7 +25,7 @@ describe("paying a bill", () => {
     expect(walk.title).toBe("请在手机上确认付款");
     hospital.becomes(PAID);
     await walk.advance(1_000);
-    expect(walk.title).toBe("正在处理，请稍候");
+    expect(walk.title).toBe("已收款，正在入账");
     hospital.becomes(SETTLED);
     await walk.advance(1_000);
     expect(walk.title).toBe("缴费成功");
@@ -77,16 +77,18 @@ describe("paying a bill", () => {
     expect(walk.text).toContain("请重新放好");
     hospital.next("POST", "/sessions", problem(404, "patient_unknown"));
     await walk.press("手输就诊号");
-    for (const key of ["1", "2", "3"]) await walk.press(key);
+    for (const key of ["1", "2", "3", "4"]) await walk.press(key);
+    expect(walk.button("确定").disabled).toBe(true);
+    await walk.press("5");
     await walk.press("确定");
     expect(walk.text).toContain("没有查到这个就诊号");
     expect(agent.isWaiting("Media.ReadFirst")).toBe(true);
-    await walk.press("4");
+    for (const key of ["6", "7", "8", "9", "0"]) await walk.press(key);
     await walk.press("确定");
     expect(walk.title).toBe("请核对是不是您本人");
     expect(hospital.of("POST", "/sessions").map(({ body }) => body)).toEqual([
-      { medium: { kind: "visit_number", text: "123" } },
-      { medium: { kind: "visit_number", text: "4" } },
+      { medium: { kind: "visit_number", text: "12345" } },
+      { medium: { kind: "visit_number", text: "67890" } },
     ]);
   });
 
@@ -127,9 +129,20 @@ describe("paying a bill", () => {
     expect(walk.text).toContain("这不是微信或支付宝的付款码");
     agent.ends("BarcodeReader.Read", WECHAT);
     await walk.settled();
-    hospital.becomes({ money: "failed", advice: "failed", reason: "insufficient", can_cancel: false });
+    hospital.becomes({ money: "failed", advice: "pay", reason: "insufficient" });
     await walk.advance(1_000);
+    expect(walk.title).toBe("请选择付款方式");
     expect(walk.text).toContain("余额不足");
+    expect(agent.isWaiting("BarcodeReader.Read")).toBe(true);
+  });
+
+  it("may be cancelled while the code is shown, and begun anew", async () => {
+    await walk.start();
+    await walk.toPay();
+    await walk.press("微信支付");
+    await walk.press("取消支付");
+    await walk.advance(1_000);
+    expect(walk.title).toBe("没有付款");
     await walk.press("重新支付");
     expect(walk.title).toBe("请核对费用");
   });
@@ -149,6 +162,7 @@ describe("an answer that does not come", () => {
     expect(walk.has("结束退出") || walk.has("返回")).toBe(false);
     await walk.advance(300_000);
     expect(walk.replaced).toEqual([]);
+    expect(walk.has("结束退出")).toBe(true);
     hospital.isDown = false;
     hospital.becomes(PAID);
     hospital.becomes(SETTLED);
@@ -163,9 +177,6 @@ describe("an answer that does not come", () => {
     hospital.next("POST", "/pay", "lost");
     agent.ends("BarcodeReader.Read", WECHAT);
     await walk.settled();
-    expect(walk.title).not.toBe("请选择付款方式");
-    hospital.becomes({});
-    await walk.advance(3_000);
     const sent = hospital.of("POST", "/pay");
     expect(sent).toHaveLength(2);
     expect(new Set(sent.map(({ key }) => key)).size).toBe(1);

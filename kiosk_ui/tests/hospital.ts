@@ -74,7 +74,7 @@ export class Hospital {
     if (fixed !== null) return fixed;
     if (end === "POST /sessions/orders") return [201, this.made(body)];
     if (end === "POST /orders/pay") return [202, this.paid(body)];
-    if (end === "POST /orders/cancel") return ok(this.now({ money: "closed", advice: "failed", reason: "cancelled", can_cancel: false }));
+    if (end === "POST /orders/cancel") return ok(this.now({ money: "closed", advice: "ended", is_settled: true, reason: "cancelled", can_cancel: false }));
     if (end === "POST /orders/fulfilment") return ok(this.now({ fulfilment: body?.["state"] as Order["fulfilment"] }));
     if (end === "GET /orders") return await this.polled(query, signal);
     return problem(404, "not_found");
@@ -83,7 +83,7 @@ export class Hospital {
   private fixed(end: string): Answer | null {
     const department = { department: "d1", name: "内科", pinyin: "neike", location: "2 区", floor: "2F", has_slots: true };
     const slot = { schedule: "p1", number: 7, date: "2026-03-18", begin: "08:30", end: "09:00", left: 3, fee_fen: 900 };
-    const lines = [{ name: "阿莫西林", specification: "0.25g*24", quantity: 2, unit: "盒", amount_fen: 12_350 }];
+    const lines = [{ name: "阿莫西林", specification: "0.25g*24", quantity: "2", unit: "盒", amount_fen: 12_350 }];
     const bill = { bill: "r1", kind: "处方", department: "内科", doctor: "李样例", issued_at: at(0), amount_fen: 12_350, lines };
     const answers: Record<string, unknown> = {
       "GET /status": { ...this.status, now: new Date(this.wallMs()).toISOString() },
@@ -93,7 +93,7 @@ export class Hospital {
       "GET /sessions/departments": { departments: [department] },
       "GET /sessions/departments/d1/doctors": { doctors: [{ doctor: "x1", name: "王样例", title: "主任医师", fee_fen: 900, left: 3 }] },
       "GET /sessions/departments/d1/doctors/x1/slots": { slots: [slot] },
-      "POST /sessions/slot-locks": { lock: "l-1", expires_at: at(300), fee_fen: 900, queue_number: 7, department: "内科", doctor: "王样例", begin: "08:30", end: "09:00" },
+      "POST /sessions/slot-locks": { lock: "l-1", expires_at: at(300), fee_fen: 900, queue_number: "7", department: "内科", doctor: "王样例", begin: "08:30", end: "09:00" },
       "GET /orders/receipt": { template: "payment_receipt", fields: { hospital: "样例医院" }, lines: [] },
     };
     return end in answers ? ok(answers[end]) : null;
@@ -118,7 +118,7 @@ export class Hospital {
       channel: body?.["channel"] as Order["channel"],
       method: body?.["method"] as Order["method"],
       qr_text: isCode ? "weixin://wxpay/bizpayurl?pr=1" : null,
-      advice: isCode ? "wait" : "show_code_on_phone",
+      advice: isCode ? "show_code" : "confirm_on_phone",
       expires_at: at(120),
     });
   }

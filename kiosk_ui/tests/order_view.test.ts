@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 
 import {
   canTryAgain,
+  KEPT_MS,
+  mayGo,
   isMoneyPending,
   isUnfinished,
   needsCaseNumber,
@@ -13,9 +15,9 @@ import {
 import type { Advice, Money, Order, Posting } from "../src/platform/types";
 import { anOrder, at, START_MS } from "./samples";
 
-const MONEY: Money[] = ["created", "submitted", "pending", "unknown", "paid", "failed", "reversing", "closed", "reversed", "manual"];
+const MONEY: Money[] = ["created", "submitted", "pending", "unknown", "paid", "failed", "reversing", "reverse_unknown", "closed", "reversed", "late_paid", "manual"];
 const POSTING: Posting[] = ["not_ready", "ready", "posting", "posted", "post_unknown", "rejected", "manual"];
-const ADVICE: Advice[] = ["pay", "show_code_on_phone", "wait", "do_not_pay_again", "print", "done", "refunded", "failed", "ask_staff"];
+const ADVICE: Advice[] = ["pay", "confirm_on_phone", "show_code", "wait", "do_not_pay_again", "print", "done", "refunding", "refunded", "ended", "ask_staff"];
 
 const every: Order[] = MONEY.flatMap((money) =>
   POSTING.flatMap((posting) => ADVICE.map((advice) => anOrder({ money, posting, advice }))),
@@ -24,8 +26,8 @@ const every: Order[] = MONEY.flatMap((money) =>
 describe("an order on the screen", () => {
   it.each<[string, Partial<Order>, string]>([
     ["asks how to pay", {}, "choose"],
-    ["shows the code", { money: "pending", method: "qr_code", qr_text: "weixin://x", advice: "wait" }, "scan"],
-    ["asks for the password", { money: "pending", advice: "show_code_on_phone" }, "on_phone"],
+    ["shows the code", { money: "pending", method: "qr_code", qr_text: "weixin://x", advice: "show_code" }, "scan"],
+    ["asks for the password", { money: "pending", advice: "confirm_on_phone" }, "on_phone"],
     ["waits", { money: "submitted", advice: "wait" }, "wait"],
     ["warns", { money: "unknown", advice: "do_not_pay_again" }, "unknown"],
     ["warns, whatever is advised", { money: "unknown", advice: "pay" }, "unknown"],
@@ -33,16 +35,21 @@ describe("an order on the screen", () => {
     ["goes to the paper", { money: "paid", posting: "posted", advice: "print" }, "settled"],
     ["is done", { money: "paid", posting: "posted", fulfilment: "printed", advice: "done" }, "settled"],
     ["tells of the refund", { money: "paid", posting: "rejected", advice: "refunded", refunded_fen: 12_350 }, "refunded"],
-    ["says that it failed", { money: "failed", advice: "failed" }, "failed"],
+    ["asks again after a code that did not work", { money: "failed", advice: "pay", reason: "insufficient" }, "choose"],
+    ["says that it is over", { money: "closed", advice: "ended", reason: "cancelled" }, "ended"],
+    ["closes what was cancelled", { money: "reversing", advice: "do_not_pay_again", reason: "cancelled" }, "closing"],
+    ["verifies what is reversed for another reason", { money: "reversing", advice: "do_not_pay_again" }, "unknown"],
+    ["has the money and books it", { money: "paid", posting: "posting", advice: "wait" }, "posting"],
+    ["gives back", { money: "paid", posting: "rejected", advice: "refunding" }, "refunding"],
     ["sends to the counter", { money: "manual", advice: "ask_staff" }, "ask_staff"],
-    ["shows no code of a closed order", { money: "closed", qr_text: "weixin://x", advice: "failed" }, "failed"],
+    ["shows no code of a closed order", { money: "closed", qr_text: "weixin://x", advice: "ended" }, "ended"],
   ])("%s", (_name, but, stage) => {
     expect(stageOf(anOrder(but))).toBe(stage);
   });
 
   it("says do not pay again as soon as nobody answers while money is on its way", () => {
-    for (const money of ["submitted", "pending", "unknown", "reversing"] as const) {
-      expect(stageOf(anOrder({ money, qr_text: "weixin://x", advice: "wait" }), false)).toBe("unknown");
+    for (const money of ["submitted", "pending", "unknown", "reversing", "reverse_unknown"] as const) {
+      expect(stageOf(anOrder({ money, qr_text: "weixin://x", advice: "show_code" }), false)).toBe("unknown");
     }
     expect(stageOf(anOrder(), false)).toBe("choose");
   });
@@ -50,12 +57,11 @@ describe("an order on the screen", () => {
   it("never asks to pay while money is on its way and the platform does not say so", () => {
     for (const order of every.filter((one) => isMoneyPending(one) && one.advice !== "pay")) {
       expect(stageOf(order)).not.toBe("choose");
-      expect(canTryAgain(order) && order.advice !== "failed").toBe(false);
     }
   });
 
   it("names the case wherever somebody may have to look it up", () => {
-    expect(["unknown", "ask_staff", "refunded", "wait"].every((stage) => needsCaseNumber(stage as never))).toBe(true);
+    expect(["unknown", "ask_staff", "refunding", "refunded", "wait", "posting", "closing"].every((stage) => needsCaseNumber(stage as never))).toBe(true);
     expect(needsCaseNumber("choose")).toBe(false);
   });
 
@@ -74,8 +80,8 @@ describe("an order on the screen", () => {
   });
 
   it("offers another try only where that can help", () => {
-    expect(canTryAgain(anOrder({ money: "failed", advice: "failed", reason: "insufficient" }))).toBe(true);
-    expect(canTryAgain(anOrder({ money: "failed", advice: "failed", reason: "bill_void" }))).toBe(false);
+    expect(canTryAgain(anOrder({ money: "closed", advice: "ended", reason: "timed_out" }))).toBe(true);
+    expect(canTryAgain(anOrder({ money: "closed", advice: "ended", reason: "bill_void" }))).toBe(false);
     expect(canTryAgain(anOrder({ money: "manual", advice: "ask_staff" }))).toBe(false);
   });
 });
@@ -84,9 +90,24 @@ describe("money on its way", () => {
   it("is everything between the submission and the posting", () => {
     const pending = every.filter(isMoneyPending).map(({ money, posting }) => `${money} ${posting}`);
     expect([...new Set(pending)].filter((state) => state.startsWith("paid"))).toEqual(["paid ready", "paid posting"]);
-    for (const money of ["created", "failed", "closed", "reversed", "manual"]) {
+    for (const money of ["created", "failed", "closed", "reversed", "late_paid", "manual"]) {
       expect(pending.some((state) => state.startsWith(`${money} `))).toBe(false);
     }
+  });
+});
+
+describe("a patient who wants to go", () => {
+  it("may as soon as nothing is on its way", () => {
+    expect(mayGo(anOrder({ money: "paid", posting: "post_unknown", advice: "wait" }), "posting", 0)).toBe(true);
+    expect(mayGo(anOrder({ money: "paid", posting: "posting", advice: "wait" }), "posting", 0)).toBe(false);
+    expect(mayGo(anOrder(), "choose", 0)).toBe(true);
+  });
+
+  it("may with the number after a while, but never while a code can still be paid", () => {
+    const unknown = anOrder({ money: "unknown", advice: "do_not_pay_again" });
+    expect(mayGo(unknown, "unknown", KEPT_MS - 1)).toBe(false);
+    expect(mayGo(unknown, "unknown", KEPT_MS)).toBe(true);
+    expect(mayGo(anOrder({ money: "pending" }), "scan", 10 * KEPT_MS)).toBe(false);
   });
 });
 

@@ -1,6 +1,5 @@
 /** Orders, bills and statuses as the platform would answer, with what a test wants to be different. */
-import type { PlatformStatus } from "../src/platform/types";
-import type { Order } from "../src/platform/types";
+import type { Order, PlatformStatus } from "../src/platform/types";
 
 export const START_MS = Date.parse("2026-03-18T02:00:00Z");
 export const at = (seconds: number): string => new Date(START_MS + seconds * 1_000).toISOString();
@@ -23,6 +22,7 @@ export function anOrder(but: Partial<Order> = {}): Order {
     is_settled: false,
     can_cancel: true,
     advice: "pay",
+    reason: null,
     refunded_fen: 0,
     created_at: at(0),
     ...but,
@@ -33,6 +33,7 @@ export function aStatus(but: Partial<PlatformStatus> = {}): PlatformStatus {
   const methods: PlatformStatus["channels"][number]["methods"] = ["payment_code", "qr_code"];
   return {
     now: at(0),
+    hospital: "样例医院",
     campus: "蓉江院区",
     functions: [
       { function: "register", is_open: true, reason: null },

@@ -54,7 +54,7 @@ describe("what a reader read", () => {
   const card = { medium: "id_card", component: "id_reader", type: "resident", name: "赵样例", number: "NUMBER-1", number_is_valid: true, sex: "female", born: "1990-01-01", address: "" } as unknown as Read;
 
   it("becomes what the platform wants to hear", () => {
-    expect(mediumOf(card)).toEqual({ kind: "id_card", name: "赵样例", number: "NUMBER-1", sex: "female", born: "1990-01-01" });
+    expect(mediumOf(card)).toEqual({ kind: "id_card", name: "赵样例", number: "NUMBER-1", sex: "女", born: "1990-01-01" });
     expect(mediumOf({ medium: "code", component: "scanner", text: "MZ100", kinds: [], fingerprint: "f" })).toEqual({ kind: "code", text: "MZ100" });
     const holder = { id_number: "NUMBER-1", name: "赵样例" };
     expect(mediumOf({ medium: "social_card", card_number: "A1", holder } as unknown as Read)).toEqual({
@@ -92,7 +92,7 @@ describe("a payment code", () => {
 });
 
 describe("departments", () => {
-  const one = (name: string, pinyin: string, has_slots = true) => ({ department: name, name, pinyin, location: null, floor: null, has_slots });
+  const one = (name: string, pinyin: string, has_slots = true) => ({ department: name, name, pinyin, location: "", floor: "", has_slots });
   const all = [one("内科", "neike", false), one("儿科", "erke"), one("耳鼻喉科", "erbihouke"), one("24小时门诊", "24xiaoshi")];
 
   it("are found by the first letter, those with slots first", () => {
@@ -104,7 +104,7 @@ describe("departments", () => {
 
 describe("a bill", () => {
   it("is one list, with a head for each order", () => {
-    const line = { name: "阿莫西林", specification: "0.25g*24", quantity: 2, unit: "盒", amount_fen: 2_000 };
+    const line = { name: "阿莫西林", specification: "0.25g*24", quantity: "2", unit: "盒", amount_fen: 2_000 };
     const bill = { bill: "b", kind: "处方", department: "内科", doctor: "", issued_at: "", amount_fen: 2_000, lines: [line] };
     expect(rowsOf([bill])).toEqual([
       { isHead: true, name: "处方", detail: "内科", amountFen: 2_000 },

@@ -280,7 +280,7 @@ export class Kiosk {
     const { platform } = this.parts;
     const session = this.session.value;
     const order = this.order.value;
-    if (order?.money === "created") await platform.cancel(order.order).catch(() => undefined);
+    if (order?.advice === "pay") await platform.cancel(order.order).catch(() => undefined);
     if (session === null) return;
     if (order === null && this.lock.value !== null) await platform.unlockSlot(session, this.lock.value.lock).catch(() => undefined);
     await platform.closeSession(session).catch(() => undefined);

@@ -11,6 +11,7 @@ export type Business = "bill" | "registration";
 
 export interface PlatformStatus {
   now: string;
+  hospital: string;
   campus: string;
   functions: { function: BusinessFunction; is_open: boolean; reason: "his_down" | "no_channel" | null }[];
   channels: ChannelStatus[];
@@ -45,9 +46,9 @@ export interface PatientSession {
 
 export interface BillLine {
   name: string;
-  specification: string | null;
-  quantity: number | string;
-  unit: string | null;
+  specification: string;
+  quantity: string;
+  unit: string;
   amount_fen: number;
 }
 
@@ -71,8 +72,8 @@ export interface Department {
   department: string;
   name: string;
   pinyin: string;
-  location: string | null;
-  floor: string | null;
+  location: string;
+  floor: string;
   has_slots: boolean;
 }
 
@@ -98,7 +99,7 @@ export interface SlotLock {
   lock: string;
   expires_at: string;
   fee_fen: number;
-  queue_number: number | string;
+  queue_number: string;
   department: string;
   doctor: string;
   begin: string;
@@ -113,20 +114,24 @@ export type Money =
   | "paid"
   | "failed"
   | "reversing"
+  | "reverse_unknown"
   | "closed"
   | "reversed"
+  | "late_paid"
   | "manual";
 export type Posting = "not_ready" | "ready" | "posting" | "posted" | "post_unknown" | "rejected" | "manual";
 export type Fulfilment = "none" | "waiting" | "printing" | "printed" | "failed" | "uncertain";
 export type Advice =
   | "pay"
-  | "show_code_on_phone"
+  | "confirm_on_phone"
+  | "show_code"
   | "wait"
   | "do_not_pay_again"
   | "print"
   | "done"
+  | "refunding"
   | "refunded"
-  | "failed"
+  | "ended"
   | "ask_staff";
 
 export interface Order {
@@ -146,7 +151,7 @@ export interface Order {
   is_settled: boolean;
   can_cancel: boolean;
   advice: Advice;
-  reason?: string | null;
+  reason: string | null;
   refunded_fen: number;
   created_at: string;
 }
@@ -165,5 +170,5 @@ export interface FulfilmentReport {
 export interface ReceiptPaper {
   template: "payment_receipt" | "registration_ticket";
   fields: Record<string, string>;
-  lines: unknown[];
+  lines: { name: string; specification: string; quantity: string; amount: string }[];
 }

@@ -28,12 +28,15 @@ export function mediumOf(read: Read): Medium | Unusable {
   }
 }
 
+/** As hospitals write it; what is neither is left out. */
+const SEX: Readonly<Record<string, string>> = { male: "男", female: "女" };
+
 function idCard(read: Extract<Read, { medium: "id_card" }>): Medium {
   return {
     kind: "id_card",
     name: read.name,
     number: read.number,
-    sex: read.sex,
+    ...(SEX[read.sex] === undefined ? {} : { sex: SEX[read.sex] }),
     ...(read.born == null ? {} : { born: read.born }),
     ...(read.address === "" ? {} : { address: read.address }),
   };
@@ -45,6 +48,7 @@ function isPaymentCode(kinds: readonly string[]): boolean {
 }
 
 export const VISIT_NUMBER_LONGEST = 20;
+export const VISIT_NUMBER_SHORTEST = 5;
 
 /** One key of the number pad. */
 export function typed(text: string, key: string): string {

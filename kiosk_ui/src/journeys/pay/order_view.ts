@@ -6,10 +6,13 @@ export type Stage =
   | "scan" // a code on this screen, to be scanned with a phone
   | "on_phone" // confirm on your phone
   | "wait"
+  | "posting" // the money is there, the hospital does not know yet
+  | "closing" // the payment is being closed, and what may have been paid meanwhile goes back
   | "unknown" // being verified, do not pay again
   | "settled"
+  | "refunding"
   | "refunded"
-  | "failed"
+  | "ended" // over without a payment
   | "ask_staff";
 
 export type Tick = "waiting" | "running" | "done" | "problem";
@@ -20,9 +23,11 @@ export interface Ticks {
   fulfilment: Tick;
 }
 
-const IN_FLIGHT: ReadonlySet<Money> = new Set<Money>(["submitted", "pending", "unknown", "reversing"]);
+const IN_FLIGHT: ReadonlySet<Money> = new Set<Money>(["submitted", "pending", "unknown", "reversing", "reverse_unknown"]);
 const BEING_POSTED: ReadonlySet<Posting> = new Set<Posting>(["ready", "posting"]);
-const UNPAID_CODE: ReadonlySet<Money> = new Set<Money>(["created", "submitted", "pending"]);
+const CLOSING: ReadonlySet<Money> = new Set<Money>(["reversing", "reverse_unknown"]);
+/** Reasons for which a payment is closed without anything being unclear. */
+const CLOSED_FOR: ReadonlySet<string | null> = new Set(["cancelled", "timed_out", "code_expired"]);
 
 /** Money is on its way: no time-out, no way home, nothing that invites to pay once more. */
 export function isMoneyPending(order: Order): boolean {
@@ -31,27 +36,33 @@ export function isMoneyPending(order: Order): boolean {
 
 /** Whether the patient and the page still have something to do with this order after a reload. */
 export function isUnfinished(order: Order): boolean {
-  if (order.money === "created" || isMoneyPending(order)) return true;
+  if (order.advice === "pay" || isMoneyPending(order)) return true;
   return order.is_settled && (order.fulfilment === "waiting" || order.fulfilment === "printing");
 }
 
 export function stageOf(order: Order, isReachable = true): Stage {
-  const isOpen = IN_FLIGHT.has(order.money);
-  if (isOpen && !isReachable) return "unknown";
-  if (order.advice === "do_not_pay_again" || order.money === "unknown") return "unknown";
-  if (order.qr_text !== null && UNPAID_CODE.has(order.money)) return "scan";
+  if (isBeingVerified(order, isReachable)) return "unknown";
+  if (CLOSING.has(order.money)) return CLOSED_FOR.has(order.reason) ? "closing" : "unknown";
+  if (order.advice === "show_code") return order.qr_text === null ? "wait" : "scan";
+  if (order.advice === "wait" && order.money === "paid") return "posting";
   return STAGE_OF_ADVICE[order.advice];
+}
+
+function isBeingVerified(order: Order, isReachable: boolean): boolean {
+  return order.money === "unknown" || (!isReachable && IN_FLIGHT.has(order.money));
 }
 
 const STAGE_OF_ADVICE: Readonly<Record<Order["advice"], Stage>> = {
   pay: "choose",
-  show_code_on_phone: "on_phone",
+  confirm_on_phone: "on_phone",
+  show_code: "scan",
   wait: "wait",
   do_not_pay_again: "unknown",
   print: "settled",
   done: "settled",
+  refunding: "refunding",
   refunded: "refunded",
-  failed: "failed",
+  ended: "ended",
   ask_staff: "ask_staff",
 };
 
@@ -63,8 +74,10 @@ const MONEY: Readonly<Record<Money, Tick>> = {
   paid: "done",
   failed: "problem",
   reversing: "running",
+  reverse_unknown: "running",
   closed: "problem",
   reversed: "problem",
+  late_paid: "problem",
   manual: "problem",
 };
 const POSTING: Readonly<Record<Posting, Tick>> = {
@@ -90,25 +103,27 @@ export function ticksOf(order: Order): Ticks {
   return { money: MONEY[order.money], posting: POSTING[order.posting], fulfilment: FULFILMENT[order.fulfilment] };
 }
 
+const WITHOUT_CASE: ReadonlySet<Stage> = new Set<Stage>(["choose", "scan", "on_phone", "ended", "settled"]);
+
 /** Whether a case number helps: whenever somebody may have to look the order up. */
 export function needsCaseNumber(stage: Stage): boolean {
-  return stage === "unknown" || stage === "ask_staff" || stage === "refunded" || stage === "wait";
+  return !WITHOUT_CASE.has(stage);
 }
 
-/** Reasons after which the same business may simply be tried once more. */
-const MAY_TRY_AGAIN: ReadonlySet<string | null> = new Set([
-  null,
-  "code_expired",
-  "code_used",
-  "insufficient",
-  "cancelled",
-  "timed_out",
-  "channel_down",
-  "bill_changed",
-]);
+/** How long a patient is kept who wants to go while something is being verified; then one button lets them. */
+export const KEPT_MS = 120_000;
+
+/** Whether the patient may go: nothing is on its way, or it has taken so long that the number has to do. */
+export function mayGo(order: Order, stage: Stage, lastedMs: number): boolean {
+  if (stage === "settled") return false; // the screen goes on by itself
+  return !isMoneyPending(order) || (stage !== "scan" && stage !== "on_phone" && lastedMs >= KEPT_MS);
+}
+
+/** Reasons after which trying the same once more cannot help. */
+const IN_VAIN: ReadonlySet<string | null> = new Set(["bill_void", "bill_paid", "doctor_stopped", "his_refused", "wrong_amount"]);
 
 export function canTryAgain(order: Order): boolean {
-  return stageOf(order) === "failed" && MAY_TRY_AGAIN.has(order.reason ?? null);
+  return stageOf(order) === "ended" && !IN_VAIN.has(order.reason);
 }
 
 /** Orders of before a reload that this screen goes on with: recent, unfinished, and not left by the patient. */

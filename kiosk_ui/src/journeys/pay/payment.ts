@@ -15,12 +15,16 @@ export interface PaymentParts {
   pay: (order: string, request: PaymentRequest, key: string) => Promise<Order>;
   /** False when no payment may begin now. */
   mayBegin: () => Promise<boolean>;
+  /** The order as it is now. */
+  ask: (order: string) => Promise<Order>;
   newKey: () => string;
 }
 
 interface Attempt {
   request: PaymentRequest;
   key: string;
+  /** How the order was when the attempt began; a newer one has heard of it. */
+  version: number;
 }
 
 export type Refusal = { code: "on_battery" | "not_sent" } | { problem: ApiProblem };
@@ -61,7 +65,7 @@ export class Payment {
       return;
     }
     this.resends = 0;
-    await this.send({ request, key: this.parts.newKey() });
+    await this.send({ request, key: this.parts.newKey(), version: this.order.value.version });
   }
 
   /** The platform said how the order is; older news changes nothing. */
@@ -71,12 +75,13 @@ export class Payment {
     this.order.value = order;
     const attempt = this.inDoubt.value;
     if (attempt === null || this.isSending.value) return;
-    if (order.money === "created" && this.resends < RESENDS) {
+    const isUntouched = order.advice === "pay" && order.version === attempt.version;
+    if (isUntouched && this.resends < RESENDS) {
       this.resends += 1;
       void this.send(attempt);
     } else {
       this.inDoubt.value = null;
-      if (order.money === "created") this.refusal.value = { code: "not_sent" };
+      if (isUntouched) this.refusal.value = { code: "not_sent" };
     }
   }
 
@@ -99,6 +104,16 @@ export class Payment {
       }
     } finally {
       this.isSending.value = false;
+    }
+    if (this.inDoubt.value !== null) await this.clarify();
+  }
+
+  /** Asks once by itself; when nobody answers, whoever follows the order learns it later. */
+  private async clarify(): Promise<void> {
+    try {
+      this.learn(await this.parts.ask(this.order.value.order));
+    } catch {
+      this.isReached.value = false;
     }
   }
 }

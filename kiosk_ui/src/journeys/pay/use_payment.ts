@@ -23,6 +23,7 @@ export function usePayment(first: Order) {
     if (before !== undefined) kiosk.active();
     scanner.stop();
     if (now === "choose") void scanner.listen();
+    else kiosk.notice.value = null; // it was about what is over now
   });
   onMounted(() => {
     if (stage.value === "choose") void scanner.listen();
@@ -46,7 +47,7 @@ export function usePayment(first: Order) {
 
   /** Before anything was paid: the order is given up, and the patient is where they came from. */
   async function back(): Promise<void> {
-    if ((await cancel()) && stageOf(payment.order.value) === "failed") again(kiosk, first);
+    if ((await cancel()) && stageOf(payment.order.value) === "ended") again(kiosk, first);
   }
 
   return {
@@ -65,6 +66,7 @@ function paymentOf(kiosk: Kiosk, first: Order): Payment {
   const payment = new Payment(first, {
     pay: (order, request, key) => platform.pay(order, request, key),
     mayBegin: () => kiosk.beginPaying(),
+    ask: (order) => platform.order(order, null, 0),
     newKey: () => crypto.randomUUID(),
   });
   watch(payment.order, (order) => (kiosk.order.value = order));

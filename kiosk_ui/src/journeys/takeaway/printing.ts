@@ -11,8 +11,7 @@ type PrintJob = RequestOf<"Printer.Print">;
 export function printRequest(order: Order, receipt: ReceiptPaper, attempt: number): PrintJob {
   const key = attempt === 0 ? `order-${order.order}` : `order-${order.order}-${attempt}`;
   const kind = receipt.template === "registration_ticket" ? "ticket" : "receipt";
-  const paper = { paper: receipt.template, fields: receipt.fields, lines: receipt.lines };
-  return { key, kind, paper: paper as unknown as NonNullable<PrintJob["paper"]> };
+  return { key, kind, paper: { paper: receipt.template, fields: receipt.fields, lines: receipt.lines } };
 }
 
 const WITHOUT_PAPER: ReadonlySet<string> = new Set([
