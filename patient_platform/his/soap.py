@@ -7,6 +7,7 @@ names are those of the JSON style, methods are written in camelCase, money is yu
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
@@ -49,6 +50,8 @@ METHODS: Final[Mapping[str, str]] = {
     "other/trade_check": "tradeCheck",
     "other/trade_list": "tradeList",
 }
+_DECLARED: Final = re.compile(rb'\s*<\?xml[^>]*encoding="([A-Za-z0-9._-]{1,40})"')
+_CHINESE: Final = frozenset({"gb2312", "gbk", "gb18030", "cp936"})
 _HTTP_OK: Final = 200
 _DONE, _BUSINESS = "0", "1"
 
@@ -100,7 +103,7 @@ class SoapWire:
         ) as response:
             if response.status != _HTTP_OK:
                 raise HisUnreachable(f"the HIS answered HTTP {response.status} to {operation}")
-            answer = await _read(response, ANSWER_BYTES)
+            answer = _text(await _read(response, ANSWER_BYTES), response.charset)
         try:
             root = fromstring(answer)
         except (ParseError, DefusedXmlException, ValueError) as error:
@@ -144,6 +147,20 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             raise HisUnreachable("the HIS's answer has no end")
     return body
+
+
+def _text(body: bytes, charset: str | None) -> str:
+    """The characters of a document; XML parsers here do not know the Chinese encodings.
+
+    Raises:
+        HisUnreachable: they are not in the encoding that was said.
+    """
+    declared = _DECLARED.match(body)
+    name = (charset or (declared[1].decode("ascii") if declared else "utf-8")).lower()
+    try:
+        return body.decode("gb18030" if name in _CHINESE else name)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise HisUnreachable("the HIS's answer is not in the encoding it names") from error
 
 
 def _first_text(root: Element) -> str | None:

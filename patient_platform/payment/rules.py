@@ -88,7 +88,7 @@ HIS_MEMORY_S: Final = 30.0
 """A first call may still be running in the HIS for so long, so nothing is sent again earlier."""
 CHECK_S: Final = (2.0, 5.0, 15.0, 60.0, 300.0)
 POST_GIVE_UP: Final = timedelta(hours=24)
-REFUND_POLL_S: Final = (5.0, 60.0, 300.0, 1_800.0, 7_200.0)
+REFUND_POLL_S: Final = (2.0, 60.0, 300.0, 1_800.0, 7_200.0)
 FUNDS_RETRY_S: Final = 600.0
 UNPOST_RETRY_S: Final = (5.0, 30.0, 120.0, 600.0)
 RELEASE_RETRY_S: Final = 30.0

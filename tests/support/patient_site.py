@@ -115,13 +115,6 @@ class PatientSite:
         """Script a fault of the HIS."""
         await self._post(f"{self.his.http.url}/sim/faults", {"operation": operation, "fault": fault, **arguments})
 
-    def charged_fen(self) -> int:
-        """What phones were really charged, less what went back."""
-        total = 0
-        for trade in self.wallets.ledger.book.trades.values():
-            total += trade.paid_fen - trade.refunded_fen if hasattr(trade, "paid_fen") else 0
-        return total
-
     async def _post(self, url: str, body: Mapping[str, object]) -> Json:
         async with self.http.post(url, json=body) as response:
             found: Json = await response.json()
@@ -147,10 +140,13 @@ async def patient_site(
         tasks += [spawn(group, one.run(), one.name) for one in (api, notify, platform.payments)]
         await api.started()
         await notify.started()
-        yield PatientSite(platform, wallets, his, http, api.url, notify.url)
-        for task in tasks:
-            task.cancel()
-        await platform.database.close()
+        try:
+            yield PatientSite(platform, wallets, his, http, api.url, notify.url)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await platform.database.close()
 
 
 def kiosk_server(platform: Platform) -> HttpServer:
