@@ -38,7 +38,7 @@ from kit.clock import Clock, ServerTime, ulid
 from kit.supervise import SdNotifier, Service, Supervised, serve
 from wire import __version__
 from wire.consumables import ConsumableStatus
-from wire.device_api import AgentState, AlarmView, ComponentHealth, EnrolmentView, HealthView, LinkState
+from wire.device_api import AgentState, AlarmView, ComponentHealth, EnrolmentView, HealthView, LinkState, OrdersChanged
 from wire.faults import FACTS, Fault
 from wire.functions import FunctionStatus
 from wire.presence import Activity, Component, HostFacts
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from agent.maintenance.service import Maintenance
     from agent.patient.link import PlatformLink
     from agent.patient.proxy import PlatformProxy
+    from agent.patient.watch import OrderWatch
     from agent.printing.spool import PrintSpool
 
 PRIVATE = 0o700
@@ -238,6 +239,7 @@ class Agent:
         )
         self.previews = self._previews()
         self.link = self._link()
+        self.orders = None if self.link is None else self._orders(self.link, data)
         self.token = LocalToken.create(data / "token")
         self.local_api = build_server(
             settings.local_api,
@@ -264,36 +266,37 @@ class Agent:
         await self.reporter.load()
         self.is_open = True
         try:
-            parts: list[Service] = [
-                self.local_api,
-                Supervised("outbox", Upkeep(self.outbox, self.reporter).run),
-                Supervised("health", self.health.run),
-                Supervised("usb-tree", UsbWatch(self.reporter, self.settings.devices.usb_allowed).run),
-                Supervised("disk-wear", DiskWatch(self.reporter, self.settings.disks, self.clock).run),
-                Supervised("uplink", self.uplink.run),
-            ]
-            if self.devices is not None:
-                parts.append(Supervised("devices", self.devices.run))
-            if self.capabilities is not None:
-                parts.append(Supervised("capabilities", self.capabilities.run))
-            if self.guard is not None:
-                parts.append(Supervised("power", self.guard.run))
-            if self.spool is not None:
-                parts.append(Supervised("print-spool", self.spool.run))
-            if self.previews is not None:
-                parts.append(Supervised("previews", self.previews.run))
-            if self.firmware is not None:
-                parts.append(Supervised("firmware", self.firmware.run))
-            if self.maintenance is not None:
-                parts.append(Supervised("maintenance", self.maintenance.run))
+            if self.orders is not None:
+                await self.orders.load()  # before anybody asks whether the kiosk may be interrupted
             if notifier is not None:
                 notifier.ready()
-            await serve(parts, notifier=notifier, stop=stop)
+            await serve(self._services(), notifier=notifier, stop=stop)
         finally:
             self.is_open = False
             if self.link is not None:
                 await self.link.close()
             await self.outbox.close()
+
+    def _services(self) -> list[Service]:
+        optional = {
+            "devices": self.devices,
+            "capabilities": self.capabilities,
+            "power": self.guard,
+            "print-spool": self.spool,
+            "previews": self.previews,
+            "firmware": self.firmware,
+            "maintenance": self.maintenance,
+            "orders": self.orders,
+        }
+        return [
+            self.local_api,
+            Supervised("outbox", Upkeep(self.outbox, self.reporter).run),
+            Supervised("health", self.health.run),
+            Supervised("usb-tree", UsbWatch(self.reporter, self.settings.devices.usb_allowed).run),
+            Supervised("disk-wear", DiskWatch(self.reporter, self.settings.disks, self.clock).run),
+            Supervised("uplink", self.uplink.run),
+            *(Supervised(name, part.run) for name, part in optional.items() if part is not None),
+        ]
 
     def _devices(self) -> DeviceManager | None:
         """The devices of this kiosk's profile; without one nothing of them is loaded.
@@ -433,7 +436,18 @@ class Agent:
     def _proxy(self, link: PlatformLink) -> PlatformProxy:
         from agent.patient.proxy import PlatformProxy  # noqa: PLC0415 - the same
 
-        return PlatformProxy(link, lease=lambda: self.lease.state().lease)
+        return PlatformProxy(link, self.orders, lambda: self.lease.state().lease)
+
+    def _orders(self, link: PlatformLink, data: Path) -> OrderWatch:
+        from agent.local_api.device_news import ORDERS  # noqa: PLC0415 - the same
+        from agent.patient.watch import FILE, OrderWatch, Surroundings  # noqa: PLC0415 - the same
+
+        def told(orders: OrdersChanged) -> None:
+            self.feed.fact(ORDERS, orders.model_dump(mode="json", exclude_none=True))
+
+        watch = OrderWatch(Surroundings(link, data / FILE, write_whole, self.reporter, self.clock, told))
+        self.lease.held = lambda: watch.is_moving
+        return watch
 
     def _uplink(self, data: Path) -> Uplink:
         settings, clock = self.settings, self.clock

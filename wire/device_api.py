@@ -179,3 +179,22 @@ class SessionState(WireModel):
     lease: ShortText | None = None
     activity: Activity
     expires_in_s: float | None = None
+
+
+class OrderStatus(WireModel):
+    """One order of this kiosk at the patient platform, in the platform's words; nothing says whose it is."""
+
+    order: ShortText
+    case_number: ShortText = ""
+    business: ShortText
+    channel: ShortText | None = None
+    money: ShortText
+    posting: ShortText = ""
+    fulfilment: ShortText = ""
+    advice: ShortText = ""
+
+
+class OrdersChanged(WireModel):
+    """Event `Payment.OrdersChanged`: all orders of this kiosk that are not over."""
+
+    orders: list[OrderStatus] = Field(max_length=64)

@@ -17,6 +17,7 @@ from wire.functions import FunctionStatus
 EVENT: Final = "Common.DeviceEvent"
 FUNCTIONS: Final = "Common.FunctionsChanged"
 CONSUMABLES: Final = "Common.ConsumablesChanged"
+ORDERS: Final = "Payment.OrdersChanged"
 DEVICE: Final[Mapping[DeviceState, str]] = MappingProxyType(
     {
         DeviceState.ABSENT: "noDevice",

@@ -15,7 +15,7 @@ from agent.local_api.server import local_api
 from agent.local_api.verbs import camera_verbs, device_verbs
 from agent.local_api.verbs.printers import EVENT as JOB_EVENT
 from agent.local_api.verbs.printers import JobDone
-from wire.device_api import ConsumablesChanged, FunctionsChanged
+from wire.device_api import ConsumablesChanged, FunctionsChanged, OrdersChanged
 from wire.envelope import ComponentName, Scalar, ShortText
 
 
@@ -50,6 +50,7 @@ UNSOLICITED: Final[Mapping[str, type[BaseModel]]] = {
     JOB_EVENT: JobDone,
     device_news.FUNCTIONS: FunctionsChanged,
     device_news.CONSUMABLES: ConsumablesChanged,
+    device_news.ORDERS: OrdersChanged,
 }
 _NOBODY: Final[Any] = None  # stands for what commands work on; a description does not touch it
 

@@ -33,6 +33,10 @@ class _Lease:
     until_s: float
     paying_until_s: float | None = None
 
+    def is_overdue(self, now_s: float) -> bool:
+        """Whether its page has been silent too long, whatever holds it."""
+        return now_s >= max(self.until_s, self.paying_until_s or 0.0)
+
 
 class SessionLease:
     """Who serves a patient, judged by the monotonic clock."""
@@ -42,12 +46,16 @@ class SessionLease:
         self._power = power or PowerState()
         self.barred: Callable[[], bool] = lambda: False
         """Whether no session may begin: an engineer is at work."""
+        self.held: Callable[[], bool] = lambda: False
+        """Whether the money of an order is under way: the lease does not end by itself, nothing may interrupt."""
         self._clock = clock
         self._lease: _Lease | None = None
 
     def activity(self) -> Activity:
         """What the kiosk does with patients right now."""
         lease = self._current()
+        if self.held():
+            return Activity.PAYING
         if lease is None:
             return Activity.IDLE
         return Activity.IN_SESSION if lease.paying_until_s is None else Activity.PAYING
@@ -62,9 +70,9 @@ class SessionLease:
             raise Refusal("batteryLow", "the kiosk is about to switch off")
         if self.barred():
             raise Refusal("maintenance", "an engineer is at work")
-        if self._current() is not None:
+        now_s, before = self._clock.monotonic(), self._current()
+        if before is not None and not before.is_overdue(now_s):
             raise Refusal("sessionActive", "another page serves a patient")
-        now_s = self._clock.monotonic()
         self._lease = _Lease(ulid(self._clock), now_s, now_s + IDLE_S)
         log.info("session.began", session_id=self._lease.number)
         return self.state()
@@ -95,14 +103,14 @@ class SessionLease:
         """The lease as it is; its number is told to whoever asks, all pages are ours."""
         lease = self._current()
         if lease is None:
-            return SessionState(activity=Activity.IDLE)
-        left_s = max(lease.until_s, lease.paying_until_s or 0.0) - self._clock.monotonic()
+            return SessionState(activity=self.activity())
+        left_s = max(0.0, max(lease.until_s, lease.paying_until_s or 0.0) - self._clock.monotonic())
         return SessionState(lease=lease.number, activity=self.activity(), expires_in_s=round(left_s, 1))
 
     def _current(self) -> _Lease | None:
         lease, now_s = self._lease, self._clock.monotonic()
-        if lease is None:
-            return None
+        if lease is None or self.held():
+            return lease
         if lease.paying_until_s is not None and now_s >= lease.paying_until_s:
             log.warning("payment.not_ended", session_id=lease.number)
             lease.paying_until_s = None

@@ -75,3 +75,34 @@ def test_a_number_of_another_session_does_nothing(clock: ManualClock) -> None:
         with pytest.raises(Refusal):
             work("01ARZ3NDEKTSV4RRFFQ69G5FAV")
     assert lease.activity() is Activity.IN_SESSION
+
+
+def test_money_under_way_keeps_the_lease_and_its_kiosk(clock: ManualClock) -> None:
+    lease, number = begun(clock)
+    is_moving = True
+    lease.held = lambda: is_moving
+    assert lease.activity() is Activity.PAYING
+    clock.advance(LONGEST_S + PAYING_S)
+    state = lease.state()
+    assert (state.lease, state.activity, state.expires_in_s) == (number, Activity.PAYING, 0.0)
+    is_moving = False
+    assert lease.activity() is Activity.IDLE
+
+
+def test_a_page_that_was_loaded_anew_takes_over_a_lease_that_only_money_keeps(clock: ManualClock) -> None:
+    lease, number = begun(clock)
+    lease.held = lambda: True
+    with pytest.raises(Refusal, match="sessionActive"):
+        lease.begin()
+    clock.advance(IDLE_S)
+    assert lease.begin().lease != number
+    with pytest.raises(Refusal, match="noSession"):
+        lease.renew(number)
+
+
+def test_money_of_an_earlier_start_is_under_way_without_a_lease(clock: ManualClock) -> None:
+    lease = SessionLease(clock)
+    lease.held = lambda: True
+    assert lease.activity() is Activity.PAYING
+    assert lease.state().activity is Activity.PAYING
+    assert lease.begin().lease is not None

@@ -949,6 +949,51 @@ export interface components {
             specification?: string;
         };
         /**
+         * OrdersChanged
+         * @description Event `Payment.OrdersChanged`: all orders of this kiosk that are not over.
+         */
+        OrdersChanged: {
+            /** Orders */
+            orders: components["schemas"]["OrderStatus"][];
+        };
+        /**
+         * OrderStatus
+         * @description One order of this kiosk at the patient platform, in the platform's words; nothing says whose it is.
+         */
+        OrderStatus: {
+            /**
+             * Advice
+             * @default
+             */
+            advice: string;
+            /** Business */
+            business: string;
+            /**
+             * Case Number
+             * @default
+             */
+            case_number: string;
+            /**
+             * Channel
+             * @default null
+             */
+            channel?: string | null;
+            /**
+             * Fulfilment
+             * @default
+             */
+            fulfilment: string;
+            /** Money */
+            money: string;
+            /** Order */
+            order: string;
+            /**
+             * Posting
+             * @default
+             */
+            posting: string;
+        };
+        /**
          * Outcome
          * @description How a test ended; `asked` waits for what the engineer saw.
          * @enum {string}
@@ -1730,6 +1775,7 @@ export interface components {
             "Common.DeviceEvent": components["schemas"]["DeviceHappened"];
             "Common.FunctionsChanged": components["schemas"]["FunctionsChanged"];
             "Common.StatusChangedEvent": components["schemas"]["StatusChanged"];
+            "Payment.OrdersChanged": components["schemas"]["OrdersChanged"];
             "Printer.JobChangedEvent": components["schemas"]["JobDone"];
         };
         /**
@@ -2196,6 +2242,8 @@ export type SchemaOneJob = components['schemas']['OneJob'];
 export type SchemaOpenMaintenance = components['schemas']['OpenMaintenance'];
 export type SchemaOrderFields = components['schemas']['OrderFields'];
 export type SchemaOrderLine = components['schemas']['OrderLine'];
+export type SchemaOrdersChanged = components['schemas']['OrdersChanged'];
+export type SchemaOrderStatus = components['schemas']['OrderStatus'];
 export type SchemaOutcome = components['schemas']['Outcome'];
 export type SchemaPairPart = components['schemas']['PairPart'];
 export type SchemaPaperView = components['schemas']['PaperView'];
