@@ -123,6 +123,11 @@ describe("after a reload", () => {
     expect(orderToResume([], now, none)).toBeNull();
   });
 
+  it("says again where to go with an order that needs a person", () => {
+    expect(orderToResume([anOrder({ money: "manual", advice: "ask_staff" })], now, none)?.order).toBe("o-1");
+    expect(orderToResume([anOrder({ money: "paid", posting: "post_unknown", advice: "wait" })], now, none)?.order).toBe("o-1");
+  });
+
   it("prints what was paid and not printed yet", () => {
     const order = anOrder({ money: "paid", posting: "posted", fulfilment: "printing", is_settled: true, advice: "print" });
     expect(isUnfinished(order)).toBe(true);
@@ -133,6 +138,6 @@ describe("after a reload", () => {
     const pending = anOrder({ money: "unknown" });
     expect(orderToResume([pending], now, new Set(["o-1"]))).toBeNull();
     expect(orderToResume([pending], START_MS + RESUME_MS + 1, none)).toBeNull();
-    expect(orderToResume([anOrder({ money: "manual", advice: "ask_staff" })], now, none)).toBeNull();
+    expect(orderToResume([anOrder({ money: "closed", advice: "ended" })], now, none)).toBeNull();
   });
 });

@@ -9,7 +9,7 @@ export interface Room {
 }
 
 /** Height of the zone in rem without frame, navigation and pager: [standard, elder]. */
-const PORTRAIT: Readonly<Record<"usual" | "low", readonly [number, number]>> = { usual: [24, 15.7], low: [15.8, 9.8] };
+const PORTRAIT: Readonly<Record<"usual" | "low", readonly [number, number]>> = { usual: [24, 15.7], low: [15.8, 9.4] };
 const LANDSCAPE: readonly [number, number] = [18.8, 11.6];
 
 export function rowsThatFit({ rowRem, spareRem, isElder, isLow, isPortrait = isPortraitNow() }: Room): number {

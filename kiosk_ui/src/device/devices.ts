@@ -31,6 +31,9 @@ export class Devices {
     private readonly environment: Environment,
   ) {
     this.keeper = new SessionKeeper(connection, environment);
+    connection.state.subscribe((now) => {
+      if (now === "connected" && this.keeper.lease.value === null) void this.goOn();
+    });
   }
 
   get state(): Observable<ConnectionState> {

@@ -26,6 +26,7 @@ export interface Ticks {
 const IN_FLIGHT: ReadonlySet<Money> = new Set<Money>(["submitted", "pending", "unknown", "reversing", "reverse_unknown"]);
 const BEING_POSTED: ReadonlySet<Posting> = new Set<Posting>(["ready", "posting"]);
 const CLOSING: ReadonlySet<Money> = new Set<Money>(["reversing", "reverse_unknown"]);
+const OVER: ReadonlySet<Order["advice"]> = new Set<Order["advice"]>(["done", "refunded", "ended"]);
 /** Reasons for which a payment is closed without anything being unclear. */
 const CLOSED_FOR: ReadonlySet<string | null> = new Set(["cancelled", "timed_out", "code_expired"]);
 
@@ -36,8 +37,8 @@ export function isMoneyPending(order: Order): boolean {
 
 /** Whether the patient and the page still have something to do with this order after a reload. */
 export function isUnfinished(order: Order): boolean {
-  if (order.advice === "pay" || isMoneyPending(order)) return true;
-  return order.is_settled && (order.fulfilment === "waiting" || order.fulfilment === "printing");
+  if (order.advice === "print") return order.fulfilment === "waiting" || order.fulfilment === "printing";
+  return !OVER.has(order.advice);
 }
 
 export function stageOf(order: Order, isReachable = true): Stage {
