@@ -38,7 +38,7 @@ from kit.clock import Clock, ServerTime, ulid
 from kit.supervise import SdNotifier, Service, Supervised, serve
 from wire import __version__
 from wire.consumables import ConsumableStatus
-from wire.device_api import AgentState, AlarmView, ComponentHealth, EnrolmentView, HealthView, LinkState, OrdersChanged
+from wire.device_api import AgentState, AlarmView, ComponentHealth, EnrolmentView, HealthView, LinkState
 from wire.faults import FACTS, Fault
 from wire.functions import FunctionStatus
 from wire.presence import Activity, Component, HostFacts
@@ -52,11 +52,10 @@ if TYPE_CHECKING:
     from agent.health.capabilities import Capabilities
     from agent.health.devices import DeviceNews
     from agent.local_api.dialogue import Command
+    from agent.local_api.late import Late
     from agent.local_api.previews import Previews
     from agent.maintenance.service import Maintenance
-    from agent.patient.link import PlatformLink
-    from agent.patient.proxy import PlatformProxy
-    from agent.patient.watch import OrderWatch
+    from agent.patient.side import PatientSide
     from agent.printing.spool import PrintSpool
 
 PRIVATE = 0o700
@@ -238,8 +237,8 @@ class Agent:
             clock=clock,
         )
         self.previews = self._previews()
-        self.link = self._link()
-        self.orders = None if self.link is None else self._orders(self.link, data)
+        self._engineers_commands: dict[str, Command] = {}
+        self.patients = self._patients(data)
         self.token = LocalToken.create(data / "token")
         self.local_api = build_server(
             settings.local_api,
@@ -251,7 +250,7 @@ class Agent:
                 token=self.token,
                 shelf=self.shelf,
                 previews=self.previews,
-                platform=None if self.link is None else self._proxy(self.link),
+                platform=None if self.patients is None else self.patients.proxy,
             ),
         )
 
@@ -266,15 +265,13 @@ class Agent:
         await self.reporter.load()
         self.is_open = True
         try:
-            if self.orders is not None:
-                await self.orders.load()  # before anybody asks whether the kiosk may be interrupted
+            if self.patients is not None:
+                await self.patients.orders.load()  # before anybody asks whether the kiosk may be interrupted
             if notifier is not None:
                 notifier.ready()
             await serve(self._services(), notifier=notifier, stop=stop)
         finally:
             self.is_open = False
-            if self.link is not None:
-                await self.link.close()
             await self.outbox.close()
 
     def _services(self) -> list[Service]:
@@ -286,7 +283,7 @@ class Agent:
             "previews": self.previews,
             "firmware": self.firmware,
             "maintenance": self.maintenance,
-            "orders": self.orders,
+            "orders": self.patients,
         }
         return [
             self.local_api,
@@ -380,15 +377,24 @@ class Agent:
             from agent.local_api.verbs import camera_verbs  # noqa: PLC0415 - the same
 
             commands |= camera_verbs(self.devices, self.previews, self._in_session)
-        if self.capabilities is not None and self.maintenance is not None:
-            from agent.local_api.consumables import verbs as consumable_verbs  # noqa: PLC0415 - the same
+        if self.maintenance is not None:
+            from agent.local_api.late import ENGINEERS, LateCommand  # noqa: PLC0415 - the same
 
-            commands |= consumable_verbs(self.capabilities, self.maintenance)
-        if self.devices is not None and self.maintenance is not None:
-            from agent.local_api import maintenance  # noqa: PLC0415 - the same
-
-            commands |= maintenance.verbs(self.maintenance, self.devices)
+            commands |= {name: LateCommand(name, self._engineers) for name in ENGINEERS}
         return commands
+
+    def _engineers(self) -> Mapping[str, Command]:
+        """The commands of the maintenance page, loaded when the first of them is asked for."""
+        if not self._engineers_commands:
+            from agent.local_api import consumables, maintenance  # noqa: PLC0415 - no kiosk needs it every day
+
+            assert self.devices is not None  # noqa: S101 - as these three come together
+            assert self.capabilities is not None  # noqa: S101 - the same
+            assert self.maintenance is not None  # noqa: S101 - the same
+            made = self.maintenance.get()
+            self._engineers_commands |= maintenance.verbs(made, self.devices)
+            self._engineers_commands |= consumables.verbs(self.capabilities, made)
+        return self._engineers_commands
 
     def _in_session(self) -> bool:
         return self.lease.activity() is not Activity.IDLE
@@ -402,52 +408,56 @@ class Agent:
 
         return Previews(self.clock, self._in_session)
 
-    def _maintenance(self, devices: DeviceManager, data: Path) -> Maintenance:
-        from agent.maintenance.access import FILE, CodeFile  # noqa: PLC0415 - a kiosk without devices needs none of it
-        from agent.maintenance.service import Maintenance, Surroundings  # noqa: PLC0415 - the same
-        from agent.uplink.signing import KioskSigner  # noqa: PLC0415 - the same
+    def _maintenance(self, devices: DeviceManager, data: Path) -> Late[Maintenance]:
+        """Made when an engineer first comes."""
+        from agent.local_api.late import Late  # noqa: PLC0415 - as in `_devices`
 
-        made = Maintenance(
-            Surroundings(
-                devices=devices,
-                codes=CodeFile(data / FILE, self.host_boot),
-                activity=self.lease.activity,
-                reporter=self.reporter,
-                signer=KioskSigner(lambda: self.uplink.identity),
-                clock=self.clock,
-                kiosk=self.view.kiosk,
-                refilled=None if self.capabilities is None else self.capabilities.refilled,
-                firmware=self.firmware,
-                told=lambda: self.feed.status("maintenance", {"kind": "maintenance", "is_open": made.is_open}),
+        def make() -> Maintenance:
+            from agent.maintenance.access import FILE, CodeFile  # noqa: PLC0415 - see `_engineers`
+            from agent.maintenance.service import Maintenance, Surroundings  # noqa: PLC0415 - the same
+            from agent.uplink.signing import KioskSigner  # noqa: PLC0415 - the same
+
+            return Maintenance(
+                Surroundings(
+                    devices=devices,
+                    codes=CodeFile(data / FILE, self.host_boot),
+                    activity=self.lease.activity,
+                    reporter=self.reporter,
+                    signer=KioskSigner(lambda: self.uplink.identity),
+                    clock=self.clock,
+                    kiosk=self.view.kiosk,
+                    refilled=None if self.capabilities is None else self.capabilities.refilled,
+                    firmware=self.firmware,
+                    told=lambda: self.feed.status("maintenance", {"kind": "maintenance", "is_open": is_open()}),
+                )
             )
-        )
-        self.lease.barred = lambda: made.is_open
-        return made
 
-    def _link(self) -> PlatformLink | None:
+        def is_open() -> bool:
+            return late.made is not None and late.made.is_open
+
+        late = Late(make)
+        self.lease.barred = is_open
+        return late
+
+    def _patients(self, data: Path) -> PatientSide | None:
         """For kiosks with a patient platform."""
-        chosen = self.settings.platform
-        if chosen.url is None:
+        if self.settings.platform.url is None:
             return None
-        from agent.patient.link import PlatformLink  # noqa: PLC0415 - kiosks without a platform need none of it
+        from agent.local_api.device_news import ORDERS  # noqa: PLC0415 - kiosks without a platform need none of it
+        from agent.patient.side import PatientSide  # noqa: PLC0415 - the same
 
-        return PlatformLink(chosen.url, lambda: self.uplink.identity, chosen.ca_file)
-
-    def _proxy(self, link: PlatformLink) -> PlatformProxy:
-        from agent.patient.proxy import PlatformProxy  # noqa: PLC0415 - the same
-
-        return PlatformProxy(link, self.orders, lambda: self.lease.state().lease)
-
-    def _orders(self, link: PlatformLink, data: Path) -> OrderWatch:
-        from agent.local_api.device_news import ORDERS  # noqa: PLC0415 - the same
-        from agent.patient.watch import FILE, OrderWatch, Surroundings  # noqa: PLC0415 - the same
-
-        def told(orders: OrdersChanged) -> None:
-            self.feed.fact(ORDERS, orders.model_dump(mode="json", exclude_none=True))
-
-        watch = OrderWatch(Surroundings(link, data / FILE, write_whole, self.reporter, self.clock, told))
-        self.lease.held = lambda: watch.is_moving
-        return watch
+        side = PatientSide(
+            self.settings.platform,
+            data,
+            identity=lambda: self.uplink.identity,
+            lease=lambda: self.lease.state().lease,
+            told=lambda orders: self.feed.fact(ORDERS, orders.model_dump(mode="json", exclude_none=True)),
+            reporter=self.reporter,
+            write=write_whole,
+            clock=self.clock,
+        )
+        self.lease.held = lambda: side.orders.is_moving
+        return side
 
     def _uplink(self, data: Path) -> Uplink:
         settings, clock = self.settings, self.clock

@@ -53,9 +53,9 @@ async def desk(page: Page, kiosk: Kiosk) -> Desk:
 
 async def enter(page: Page, kiosk: Kiosk) -> dict[str, Any]:
     assert kiosk.agent is not None
-    codes = kiosk.agent.maintenance
-    assert codes is not None
-    code = await asyncio.to_thread(codes._around.codes.issue, kiosk.agent.clock)
+    assert kiosk.agent.maintenance is not None
+    maintenance = kiosk.agent.maintenance.get()
+    code = await asyncio.to_thread(maintenance._around.codes.issue, kiosk.agent.clock)
     return await page.ask("Maintenance.Open", {"code": code, "engineer": "2017"})
 
 
