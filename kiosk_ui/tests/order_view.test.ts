@@ -90,7 +90,9 @@ describe("money on its way", () => {
   it("is everything between the submission and the posting", () => {
     const pending = every.filter(isMoneyPending).map(({ money, posting }) => `${money} ${posting}`);
     expect([...new Set(pending)].filter((state) => state.startsWith("paid"))).toEqual(["paid ready", "paid posting"]);
-    for (const money of ["created", "failed", "closed", "reversed", "late_paid", "manual"]) {
+    expect(isMoneyPending(anOrder({ advice: "wait" }))).toBe(true);
+    expect(isMoneyPending(anOrder({ advice: "pay" }))).toBe(false);
+    for (const money of ["failed", "closed", "reversed", "late_paid", "manual"]) {
       expect(pending.some((state) => state.startsWith(`${money} `))).toBe(false);
     }
   });

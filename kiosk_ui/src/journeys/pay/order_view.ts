@@ -32,7 +32,12 @@ const CLOSED_FOR: ReadonlySet<string | null> = new Set(["cancelled", "timed_out"
 
 /** Money is on its way: no time-out, no way home, nothing that invites to pay once more. */
 export function isMoneyPending(order: Order): boolean {
-  return IN_FLIGHT.has(order.money) || (order.money === "paid" && BEING_POSTED.has(order.posting));
+  return isCollecting(order) || (order.money === "paid" && BEING_POSTED.has(order.posting));
+}
+
+/** An attempt that was taken and is not sent yet is on its way too: `created`, and the advice is to wait. */
+function isCollecting(order: Order): boolean {
+  return IN_FLIGHT.has(order.money) || (order.money === "created" && order.advice === "wait");
 }
 
 /** Whether the patient and the page still have something to do with this order after a reload. */
@@ -50,7 +55,7 @@ export function stageOf(order: Order, isReachable = true): Stage {
 }
 
 function isBeingVerified(order: Order, isReachable: boolean): boolean {
-  return order.money === "unknown" || (!isReachable && IN_FLIGHT.has(order.money));
+  return order.money === "unknown" || (!isReachable && isCollecting(order));
 }
 
 const STAGE_OF_ADVICE: Readonly<Record<Order["advice"], Stage>> = {
