@@ -85,6 +85,16 @@ describe("a patient who does nothing", () => {
     expect(walk.text).toContain("您还在吗？");
   });
 
+  it("is let go although the readers fail again and again", async () => {
+    walk.agent.endsWith("Media.ReadFirst", { errorCode: "noMedium" }, "deviceNotReady");
+    await walk.start();
+    await walk.press("点击开始");
+    await walk.press("缴费");
+    expect(walk.text).toContain("读卡设备暂不可用，请手输就诊号");
+    await walk.advance(91_000);
+    expect(walk.replaced).toEqual([[]]);
+  });
+
   it("is not waited for at the start", async () => {
     await walk.start();
     await walk.advance(600_000);

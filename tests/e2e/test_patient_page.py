@@ -157,3 +157,62 @@ async def test_a_doctor_is_booked_and_the_printer_has_no_paper(rig: tuple[Patien
     await page.get_by_text("请取走凭条").wait_for()
     assert len(kiosk.papers) == 1
     assert "挂号凭条" in next(iter(kiosk.papers.values()))
+
+
+async def test_what_the_his_does_not_book_goes_back(rig: tuple[PatientRig, str], screen: Watched) -> None:
+    kiosk, url = rig
+    page = screen.page
+    await page.goto(url)
+    await to_pay(page, kiosk, 5)
+    order = (await kiosk.site.call("GET", "open-orders"))["orders"][0]
+    for bill in [one for one in kiosk.site.his.desk.hospital.books.bills.values() if one.patient_id == "P000005"]:
+        bill.state = "void"
+    kiosk.show_code(await kiosk.site.code())
+    await shows(page, "已为您退款")
+    assert order["case_number"] in await page.inner_text("main")
+    await looked_at(page)
+    assert kiosk.papers == {}
+
+
+async def test_a_code_without_money_may_be_followed_by_another(rig: tuple[PatientRig, str], screen: Watched) -> None:
+    kiosk, url = rig
+    page = screen.page
+    await page.goto(url)
+    await to_pay(page, kiosk, 6)
+    kiosk.show_code(await poor_code(kiosk))
+    await page.get_by_text("余额不足").wait_for(timeout=15_000)
+    await shows(page, "请选择付款方式")
+    kiosk.show_code(await kiosk.site.code())
+    await shows(page, "缴费成功")
+
+
+async def poor_code(kiosk: PatientRig) -> str:
+    return str((await kiosk.site.phone("code", wallet="wechat", balance_fen=1))["code"])
+
+
+@pytest.mark.parametrize(("width", "height"), [(1080, 1920), (1920, 1080)], ids=["portrait", "landscape"])
+async def test_large_print_low_position_and_english(
+    rig: tuple[PatientRig, str], make_visitor: MakeVisitor, width: int, height: int
+) -> None:
+    kiosk, url = rig
+    visitor = await make_visitor(Visit(width=width, height=height))
+    page = visitor.page
+    await page.goto(url)
+    for name in ("English", "Large print", "Low position", "Touch to start"):
+        await press(page, name)
+        await looked_at(page)
+    await press(page, "Pay a bill")
+    await shows(page, "Show your card or visit code")
+    await looked_at(page)
+    kiosk.lay_card(7)
+    await shows(page, "Is this you?")
+    await looked_at(page)
+    await press(page, "Yes, this is me")
+    await shows(page, "Please check your bill")
+    await looked_at(page)
+    await press(page, "Confirm and pay")
+    await shows(page, "How would you like to pay?")
+    await looked_at(page)
+    await press(page, "Finish and leave")
+    await page.get_by_role("button", name="点击开始").wait_for()
+    assert (await kiosk.site.call("GET", "open-orders"))["orders"] == []

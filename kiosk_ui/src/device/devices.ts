@@ -120,7 +120,8 @@ export class Devices {
       } catch (error) {
         if (!(error instanceof CommandFailed) || error.reason === "canceled" || signal.aborted) throw error;
         if (error.reason === "timeOut") continue;
-        if (error.errorCode !== null) onTrouble({ component: "", errorCode: error.errorCode, is_over: true });
+        const isOver = error.errorCode !== "codeSpent"; // a code that is refreshed may be shown again
+        if (error.errorCode !== null) onTrouble({ component: "", errorCode: error.errorCode, is_over: isOver });
         await this.pause(AGAIN_MS, signal);
       }
     }

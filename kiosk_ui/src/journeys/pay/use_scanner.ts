@@ -19,10 +19,12 @@ export function useScanner(payment: Payment): Scanner {
     const ending = AbortSignal.any([signal, listening.signal]);
     while (!ending.aborted) {
       try {
-        const { kinds, text } = await kiosk.parts.devices.readPaymentCode(ending, (trouble) => complain(trouble.errorCode));
+        const { kinds, text } = await kiosk.parts.devices.readPaymentCode(ending, ({ errorCode, is_over }) =>
+          complain(errorCode, !is_over),
+        );
         const found = channelOf(kinds, kiosk.status.value?.channels ?? []);
         kiosk.active();
-        if ("refused" in found) complain(found.refused);
+        if ("refused" in found) complain(found.refused, true);
         else await payment.submit({ channel: found.channel, method: "payment_code", code: text });
       } catch {
         return; // the screen or the stage was left
@@ -30,9 +32,9 @@ export function useScanner(payment: Payment): Scanner {
     }
   }
 
-  function complain(code: string): void {
+  function complain(code: string, isSomebodyThere: boolean): void {
     if (signal.aborted) return;
-    kiosk.active();
+    if (isSomebodyThere) kiosk.active();
     kiosk.notice.value = known("scanner", code, "scanner.other");
   }
 
