@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from simulators.demo.plan import Plan, entry_point
 from simulators.demo.processes import Children
 
 HOST = "127.0.0.1"
+PAGE = Path(__file__).resolve().parents[2] / "kiosk_ui" / "dist"
+"""The page for patients, where `make web` builds it."""
 Json = Mapping[str, Any]  # Any: a JSON document
 
 
@@ -45,6 +48,7 @@ class FullKiosk:
                 "",
                 "[local_api]",
                 f"port = {self.port}",
+                f"kiosk_page = {_toml(str(plan.page_dir))}",
                 "",
                 "[fleet]",
                 f"enrol_url = {_toml(f'https://localhost:{plan.ports.kiosk_api}')}",
@@ -107,6 +111,7 @@ class Lab:
         """Start it; it is there as soon as `is_up`."""
         plan = self._plan
         self._file.unlink(missing_ok=True)
+        await asyncio.to_thread(_copy_page, plan.page_dir)
         command = [entry_point("kiosk-sim"), "lab", "run", "--kiosks", str(plan.full), "--dir", str(plan.lab_dir)]
         command += ["--control-port", str(plan.ports.lab), "--seed", str(plan.seed)]
         await children.start("lab", command)
@@ -134,6 +139,13 @@ class Lab:
     def _said(self) -> Json:
         said: Json = json.loads(self._file.read_bytes())
         return said
+
+
+def _copy_page(to: Path) -> None:
+    """The page as it is now: building it anew does not take it from under a running demo."""
+    shutil.rmtree(to, ignore_errors=True)
+    if PAGE.is_dir():
+        shutil.copytree(PAGE, to)
 
 
 def _toml(text: str) -> str:

@@ -62,6 +62,11 @@ class Plan:
         return self.folder / "lab"
 
     @property
+    def page_dir(self) -> Path:
+        """The kiosks' page for patients."""
+        return self.folder / "kiosk_page"
+
+    @property
     def platform_dir(self) -> Path:
         """Data directory of the patient platform."""
         return self.folder / "patient"
