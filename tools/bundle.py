@@ -30,6 +30,7 @@ from wire import __version__
 NAME = "hospital-kiosk-platform"
 ROOT = Path(__file__).resolve().parents[1]
 DASHBOARD = Path("dashboards/fleet/dist")
+KIOSK_PAGE = Path("kiosk_ui/dist")
 _EPOCH = (2026, 1, 1, 0, 0, 0)  # of every file in a wheel, so that the time of building leaves no trace
 
 
@@ -40,15 +41,18 @@ class Part:
     extra: str
     packages: Sequence[str]
     scripts: Sequence[str]
-    has_dashboard: bool = False
+    pages: Path | None = None
+    """The built web application it serves."""
     is_lean: bool = False
     """Whether its service runs on bytecode without docstrings (`kit.bytecode`)."""
 
 
 PARTS: Mapping[str, Part] = MappingProxyType(
     {
-        "agent": Part("agent", ("agent", "wire", "kit", "firmware_profiles"), ("kiosk-agent",), is_lean=True),
-        "fleet": Part("fleet", ("fleet_server", "wire", "kit"), ("fleet-server", "kioskctl"), has_dashboard=True),
+        "agent": Part(
+            "agent", ("agent", "wire", "kit", "firmware_profiles"), ("kiosk-agent",), pages=KIOSK_PAGE, is_lean=True
+        ),
+        "fleet": Part("fleet", ("fleet_server", "wire", "kit"), ("fleet-server", "kioskctl"), pages=DASHBOARD),
         "sim": Part("sim", ("simulators", "wire", "kit"), ("kiosk-sim",)),
     }
 )
@@ -96,10 +100,10 @@ def _metadata(part: Part) -> dict[str, bytes]:
 
 def _contents(part: Part) -> dict[str, bytes]:
     found = {str(path): (ROOT / path).read_bytes() for name in part.packages for path in _committed(name)}
-    if part.has_dashboard:
-        pages = [path for path in sorted((ROOT / DASHBOARD).rglob("*")) if path.is_file()]
+    if part.pages is not None:
+        pages = [path for path in sorted((ROOT / part.pages).rglob("*")) if path.is_file()]
         if not pages:
-            raise BundleError(f"{DASHBOARD} is empty: run `make web` first")
+            raise BundleError(f"{part.pages} is empty: run `make web` first")
         found |= {str(path.relative_to(ROOT)): path.read_bytes() for path in pages}
     return found
 
@@ -113,7 +117,7 @@ def wheel(part: Part, folder: Path) -> Path:
     """Write the wheel of one part's packages, as committed, into `folder`.
 
     Raises:
-        BundleError: the dashboard is not built.
+        BundleError: the web application is not built.
     """
     stem = f"{NAME.replace('-', '_')}-{__version__}"
     info = f"{stem}.dist-info"
@@ -159,7 +163,7 @@ def bundle(name: str, out: Path) -> Path:
     """Write the whole bundle of a part into `out` and return its path.
 
     Raises:
-        BundleError: the dashboard is not built, or wheels cannot be had.
+        BundleError: the web application is not built, or wheels cannot be had.
     """
     part = PARTS[name]
     label = f"hospital-kiosk-{name}-{__version__}"
