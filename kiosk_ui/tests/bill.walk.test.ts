@@ -226,6 +226,16 @@ describe("after a reload", () => {
   });
 });
 
+describe("a platform that refuses this kiosk", () => {
+  it("does not leave the page waiting for ever", async () => {
+    walk.hospital.next("GET", "/open-orders", problem(403, "certificate_refused"));
+    await walk.start();
+    expect(walk.title).toBe("本机暂停服务");
+    await walk.advance(4_000);
+    expect(walk.title).toBe("本机可以办理");
+  });
+});
+
 describe("the printer", () => {
   it("that fails is no dead end", async () => {
     const { agent, hospital } = walk;

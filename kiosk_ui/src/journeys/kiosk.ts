@@ -55,6 +55,7 @@ export class Kiosk {
   readonly isAgentThere = ref(true);
   readonly barred = ref<Barred>(null);
   private readonly isReconciled = ref(false);
+  private readonly isRefused = ref(false);
 
   readonly session = shallowRef<string | null>(null);
   readonly patient = shallowRef<wire.Patient | null>(null);
@@ -225,8 +226,10 @@ export class Kiosk {
       this.status.value = status;
       this.isReached.value = true;
       if (!this.isReconciled.value) await this.reconcile();
+      this.isRefused.value = false;
     } catch {
-      // `reached` was told, unless the platform itself is in trouble: then the last status stands.
+      // `reached` was told, unless the platform itself is in trouble: then the last status stands, if there is one.
+      this.isRefused.value = true;
     }
     this.openOrClose();
     environment.after(this.isReconciled.value && this.isReached.value ? LOOK_MS : LOOK_AGAIN_MS, () => void this.look());
@@ -257,7 +260,7 @@ export class Kiosk {
   private outBecause(): OutReason | null {
     if (!this.isAgentThere.value) return "agent_lost";
     if (this.barred.value !== null) return this.barred.value;
-    if (!this.isReached.value) return "offline";
+    if (!this.isReached.value || (this.isRefused.value && !this.isReconciled.value)) return "offline";
     if (this.status.value === null) return null; // nobody knows yet
     return this.tiles.value.some((tile) => tile.isOpen) ? null : (this.tiles.value[0]?.reason ?? "offline");
   }
