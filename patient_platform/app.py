@@ -139,7 +139,7 @@ def build(settings: Settings, clock: Clock, http: aiohttp.ClientSession) -> Plat
     bills = Bills(his, identity, payments, vault, order_life_s=life_s)
     parts = RegistrationParts(his, identity, payments, LockStore(database), vault, clock)
     registration = Registration(parts, order_life_s=life_s)
-    reconciliation = Reconciliation(orders, ReconciliationStore(database), raw, his, clock)
+    reconciliation = Reconciliation(database, ReconciliationStore(database), raw, his, clock)
     return Platform(
         settings,
         clock,

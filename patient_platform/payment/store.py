@@ -7,8 +7,8 @@ at all; triggers of the migration refuse to change or delete what is in it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Final
@@ -205,39 +205,6 @@ _LEG_FIELDS: Final = tuple(item.name for item in fields(Leg) if item.name != "tr
 _REFUND_FIELDS: Final = tuple(item.name for item in fields(Refund) if item.name != "refund_no")
 
 
-@dataclass(frozen=True, slots=True)
-class LegMovement:
-    """A payment, as reconciliation needs it."""
-
-    trade_no: str
-    order: str
-    amount_fen: Fen
-    is_held: bool
-    is_posted: bool
-    paid_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class RefundMovement:
-    """A refund, as reconciliation needs it."""
-
-    refund_no: str
-    trade_no: str
-    order: str
-    amount_fen: Fen
-    is_done: bool
-    needs_his: bool
-    requested_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Movements:
-    """What moved over a channel."""
-
-    legs: list[LegMovement]
-    refunds: list[RefundMovement]
-
-
 class SqlOrderStore:
     """See `ports.OrderStore`."""
 
@@ -365,26 +332,6 @@ class SqlOrderStore:
 
     # --- for reconciliation and operators ------------------------------------------------------------------
 
-    async def movements(
-        self, channel: ChannelName, window: tuple[datetime, datetime], numbers: Collection[str]
-    ) -> Movements:
-        """Payments and refunds of a stretch of time, and those with these trade numbers whenever they were."""
-        begin, end = window
-        in_window = (LEGS.c.paid_at >= begin) & (LEGS.c.paid_at < end)
-        legs: dict[str, LegMovement] = {}
-        refunds: dict[str, RefundMovement] = {}
-        async with self._database.read() as connection:
-            for where in (in_window, *_among(LEGS.c.trade_no, numbers)):
-                statement = select(*_LEG_MOVEMENT).join(ORDERS, ORDERS.c.order == LEGS.c.order)
-                for row in await connection.execute(statement.where(LEGS.c.channel == channel.value, where)):
-                    legs[row.trade_no] = _leg_movement(row)
-            asked = (REFUNDS.c.requested_at >= begin) & (REFUNDS.c.requested_at < end)
-            for where in (asked, *_among(REFUNDS.c.trade_no, numbers)):
-                wanted = select(*_REFUND_MOVEMENT).join(LEGS, LEGS.c.trade_no == REFUNDS.c.trade_no)
-                for found in await connection.execute(wanted.where(LEGS.c.channel == channel.value, where)):
-                    refunds[found.refund_no] = _refund_movement(found)
-        return Movements(list(legs.values()), list(refunds.values()))
-
     async def balances(self) -> dict[str, Fen]:
         """What every ledger account holds."""
         async with self._database.read() as connection:
@@ -398,46 +345,6 @@ class SqlOrderStore:
         async with self._database.read() as connection:
             statement = select(HISTORY.c.at, HISTORY.c.note).where(HISTORY.c.order == order).order_by(HISTORY.c.id)
             return [(at, note) for at, note in await connection.execute(statement)]
-
-
-_LEG_MOVEMENT: Final = (
-    LEGS.c.trade_no,
-    LEGS.c.order,
-    LEGS.c.amount_fen,
-    LEGS.c.state,
-    LEGS.c.paid_at,
-    ORDERS.c.posted_at,
-)
-_REFUND_MOVEMENT: Final = (
-    REFUNDS.c.refund_no,
-    REFUNDS.c.trade_no,
-    REFUNDS.c.order,
-    REFUNDS.c.amount_fen,
-    REFUNDS.c.state,
-    REFUNDS.c.needs_his,
-    REFUNDS.c.requested_at,
-)
-_HELD: Final = frozenset({Money.PAID.value, Money.LATE_PAID.value})
-_AT_ONCE: Final = 500
-
-
-def _among(column: ColumnElement[str], numbers: Collection[str]) -> Iterator[ColumnElement[bool]]:
-    """Conditions that together choose these numbers, none too long for the database."""
-    wanted = sorted(numbers)
-    return (column.in_(wanted[start : start + _AT_ONCE]) for start in range(0, len(wanted), _AT_ONCE))
-
-
-def _leg_movement(row: Any) -> LegMovement:  # noqa: ANN401 - columns of the row
-    is_held = row.state in _HELD
-    is_posted = row.posted_at is not None and row.state == Money.PAID.value
-    return LegMovement(row.trade_no, row.order, Fen(row.amount_fen), is_held, is_posted, row.paid_at)
-
-
-def _refund_movement(row: Any) -> RefundMovement:  # noqa: ANN401 - columns of the row
-    is_done = row.state == RefundState.SUCCESS.value
-    return RefundMovement(
-        row.refund_no, row.trade_no, row.order, Fen(row.amount_fen), is_done, row.needs_his, row.requested_at
-    )
 
 
 async def _read(connection: AsyncConnection, where: ColumnElement[bool], limit: int | None = None) -> list[Order]:

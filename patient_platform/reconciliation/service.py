@@ -7,13 +7,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from kit.clock import Clock
+from kit.store import Database
 from patient_platform.errors import Refusal
 from patient_platform.his.ports import His, HisRefused, HisTrade, HisUnreachable
 from patient_platform.his.reading import HOSPITAL_TIME
 from patient_platform.payment.channels.bills import BillInvalid, BillNotReady
 from patient_platform.payment.model import ChannelName
+from patient_platform.payment.movements import Movements, movements_of
 from patient_platform.payment.ports import BillRow, Channel
-from patient_platform.payment.store import Movements, SqlOrderStore
 from patient_platform.reconciliation import rules
 from patient_platform.reconciliation.model import Batch, BatchState, Books, Code, OurRefund, OurRow
 from patient_platform.reconciliation.store import ReconciliationStore
@@ -27,13 +28,13 @@ class Reconciliation:
 
     def __init__(
         self,
-        orders: SqlOrderStore,
+        database: Database,
         store: ReconciliationStore,
         channels: Mapping[ChannelName, Channel],
         his: His,
         clock: Clock,
     ) -> None:
-        self._orders = orders
+        self._database = database
         self._store = store
         self._channels = channels
         self._his = his
@@ -90,7 +91,7 @@ class Reconciliation:
         begin = datetime.combine(day, time.min, HOSPITAL_TIME).astimezone(UTC)
         window = (begin - MIDNIGHT, begin + timedelta(days=1) + MIDNIGHT)
         numbers = {row.trade_no for row in bill} | {trade.trade_no for trade in his}
-        moved = await self._orders.movements(name, window, numbers)
+        moved = await movements_of(self._database, name, window, numbers)
         return Books(day, _payments(moved), _refunds(moved))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
+import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from support.tree import ROOT, files, python_files
@@ -90,6 +91,9 @@ def _at(revision: str) -> dict[str, Waiver] | None:
         text=True,
     )
     return _waivers(shown.stdout) if shown.returncode == 0 else None
+
+
+pytestmark = pytest.mark.timeout(60)
 
 
 def test_nothing_is_larger_than_allowed() -> None:

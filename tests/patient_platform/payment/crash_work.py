@@ -34,6 +34,7 @@ from patient_platform.payment.model import (
     Reason,
     Refund,
 )
+from patient_platform.payment.movements import movements_of
 from patient_platform.payment.ports import (
     BillRow,
     Charge,
@@ -156,6 +157,7 @@ class Nobody:
 class Process:
     """One life of the platform."""
 
+    database: Database
     store: SqlOrderStore
     driver: Driver
     payments: Payments
@@ -185,7 +187,7 @@ async def live(task: str, state: Path) -> None:
     outside = Outside(state / "outside.json")
     channels: Mapping[ChannelName, TruthfulChannel] = {ChannelName.WECHAT: TruthfulChannel(outside)}
     driver = Driver(store, channels, TruthfulHis(outside), clock, task, Nobody())
-    process = Process(store, driver, Payments(store, driver, clock), clock)
+    process = Process(database, store, driver, Payments(store, driver, clock), clock)
     if task == "pay":
         for number, bill in enumerate(BILLS):
             await pay(process, bill, number)
@@ -220,7 +222,7 @@ async def tell(process: Process, outside: Outside) -> None:
     say("ledger", await process.store.balances())
     numbers = [*books["paid"], *books["posted"]]
     window = (START - timedelta(days=1), START + timedelta(days=3))
-    moved = await process.store.movements(ChannelName.WECHAT, window, numbers)
+    moved = await movements_of(process.database, ChannelName.WECHAT, window, numbers)
     say("legs", [[leg.trade_no, leg.is_held, leg.is_posted, leg.amount_fen] for leg in moved.legs])
     for order in await process.store.open_of("kiosk"):
         is_done = rules.is_over(order) or order.posting is Posting.POSTED

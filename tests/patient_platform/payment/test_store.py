@@ -29,6 +29,7 @@ from patient_platform.payment.model import (
     Reason,
     RefundEvent,
 )
+from patient_platform.payment.movements import movements_of
 from patient_platform.payment.ports import (
     Change,
     CodeSeen,
@@ -227,12 +228,12 @@ async def test_movements_of_a_day(database: Database) -> None:
     after, bookings = paid(first)
     await store.save(Change(first, after, bookings, "paid"), "me")
     window = (NOW - timedelta(hours=1), NOW + timedelta(hours=1))
-    moved = await store.movements(ChannelName.WECHAT, window, [])
+    moved = await movements_of(database, ChannelName.WECHAT, window, [])
     assert [(leg.trade_no, leg.is_held, leg.is_posted) for leg in moved.legs] == [(TRADE, True, False)]
-    assert (await store.movements(ChannelName.ALIPAY, window, [])).legs == []
+    assert (await movements_of(database, ChannelName.ALIPAY, window, [])).legs == []
     elsewhere = (NOW + timedelta(days=1), NOW + timedelta(days=2))
-    assert (await store.movements(ChannelName.WECHAT, elsewhere, [])).legs == []
-    assert len((await store.movements(ChannelName.WECHAT, elsewhere, [TRADE, "other"])).legs) == 1
+    assert (await movements_of(database, ChannelName.WECHAT, elsewhere, [])).legs == []
+    assert len((await movements_of(database, ChannelName.WECHAT, elsewhere, [TRADE, "other"])).legs) == 1
 
 
 def test_a_refund_that_came_back_is_booked() -> None:

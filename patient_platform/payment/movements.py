@@ -1,0 +1,109 @@
+"""What moved over a channel in a stretch of time: light rows for reconciliation, which reads tens of thousands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, select
+
+from kit.store import Database
+from patient_platform.money import Fen
+from patient_platform.payment.model import ChannelName, Money, RefundState
+from patient_platform.payment.store import LEGS, ORDERS, REFUNDS
+
+
+@dataclass(frozen=True, slots=True)
+class LegMovement:
+    """A payment, as reconciliation needs it."""
+
+    trade_no: str
+    order: str
+    amount_fen: Fen
+    is_held: bool
+    is_posted: bool
+    paid_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefundMovement:
+    """A refund, as reconciliation needs it."""
+
+    refund_no: str
+    trade_no: str
+    order: str
+    amount_fen: Fen
+    is_done: bool
+    needs_his: bool
+    requested_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Movements:
+    """What moved over a channel."""
+
+    legs: list[LegMovement]
+    refunds: list[RefundMovement]
+
+
+_LEG_MOVEMENT: Final = (
+    LEGS.c.trade_no,
+    LEGS.c.order,
+    LEGS.c.amount_fen,
+    LEGS.c.state,
+    LEGS.c.paid_at,
+    ORDERS.c.posted_at,
+)
+_REFUND_MOVEMENT: Final = (
+    REFUNDS.c.refund_no,
+    REFUNDS.c.trade_no,
+    REFUNDS.c.order,
+    REFUNDS.c.amount_fen,
+    REFUNDS.c.state,
+    REFUNDS.c.needs_his,
+    REFUNDS.c.requested_at,
+)
+_HELD: Final = frozenset({Money.PAID.value, Money.LATE_PAID.value})
+_AT_ONCE: Final = 500
+
+
+def _among(column: ColumnElement[str], numbers: Collection[str]) -> Iterator[ColumnElement[bool]]:
+    """Conditions that together choose these numbers, none too long for the database."""
+    wanted = sorted(numbers)
+    return (column.in_(wanted[start : start + _AT_ONCE]) for start in range(0, len(wanted), _AT_ONCE))
+
+
+def _leg_movement(row: Any) -> LegMovement:  # noqa: ANN401 - columns of the row
+    is_held = row.state in _HELD
+    is_posted = row.posted_at is not None and row.state == Money.PAID.value
+    return LegMovement(row.trade_no, row.order, Fen(row.amount_fen), is_held, is_posted, row.paid_at)
+
+
+def _refund_movement(row: Any) -> RefundMovement:  # noqa: ANN401 - columns of the row
+    is_done = row.state == RefundState.SUCCESS.value
+    return RefundMovement(
+        row.refund_no, row.trade_no, row.order, Fen(row.amount_fen), is_done, row.needs_his, row.requested_at
+    )
+
+
+async def movements_of(
+    database: Database, channel: ChannelName, window: tuple[datetime, datetime], numbers: Collection[str]
+) -> Movements:
+    """Payments and refunds of a stretch of time, and those with these trade numbers whenever they were."""
+    begin, end = window
+    in_window = (LEGS.c.paid_at >= begin) & (LEGS.c.paid_at < end)
+    asked = (REFUNDS.c.requested_at >= begin) & (REFUNDS.c.requested_at < end)
+    legs: dict[str, LegMovement] = {}
+    refunds: dict[str, RefundMovement] = {}
+    async with database.read() as connection:
+        for where in (in_window, *_among(LEGS.c.trade_no, numbers)):
+            statement = select(*_LEG_MOVEMENT).join(ORDERS, ORDERS.c.order == LEGS.c.order)
+            for row in await connection.execute(statement.where(LEGS.c.channel == channel.value, where)):
+                legs[row.trade_no] = _leg_movement(row)
+        for where in (asked, *_among(REFUNDS.c.trade_no, numbers)):
+            wanted = select(*_REFUND_MOVEMENT).join(LEGS, LEGS.c.trade_no == REFUNDS.c.trade_no)
+            for found in await connection.execute(wanted.where(LEGS.c.channel == channel.value, where)):
+                refunds[found.refund_no] = _refund_movement(found)
+    return Movements(list(legs.values()), list(refunds.values()))
