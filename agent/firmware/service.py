@@ -183,6 +183,8 @@ class Firmware:
 
     def _why_not(self, component: str, update: FirmwareUpdate) -> Why | None:
         """Why a device cannot get an update now; the image is another question."""
+        if self._group is None:
+            return Why.NOT_READY
         seen, note = self._around.devices.look(component), self._open.get(component)
         if seen.state in {DeviceState.UPDATING, DeviceState.BUSY}:
             return Why.DEVICE_BUSY

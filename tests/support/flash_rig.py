@@ -12,8 +12,9 @@ from pathlib import Path
 from agent.devices.machine import DeviceState
 from agent.devices.manager import DeviceManager, Seen, fitted
 from agent.devices.profiles import Place
+from agent.firmware.errors import Why
 from agent.firmware.note import FOLDER, Notes
-from agent.firmware.service import Ended, Firmware, Surroundings, targets_of
+from agent.firmware.service import Ended, Firmware, Offer, Surroundings, targets_of
 from agent.reporter import AuditOutcome
 from agent.uplink.files import sync_directory, write_whole
 from kit.clock import SystemClock
@@ -120,9 +121,13 @@ class FlashRig:
         """What the manager knows of a device."""
         return self.manager.look(component)
 
+    def _offers(self, component: str) -> list[Offer]:
+        return [offer for offer in self.firmware.offers() if offer.component == component]
+
     async def ready(self, component: str = "scanner") -> Seen:
-        """Wait until a device is ready."""
+        """Wait until a device is ready, and firmware can be put on it."""
         await wait_for(lambda: self.look(component).state is DeviceState.READY, what=f"{component} ready")
+        await wait_for(lambda: Why.NOT_READY not in {offer.why_not for offer in self._offers(component)})
         return self.look(component)
 
 
@@ -193,9 +198,11 @@ async def attended(
     boots: dict[str, BootLoader],
     lines: dict[str, PtyServer],
     flash: Mapping[str, object] | None = None,
+    *,
+    has_images: bool = True,
 ) -> AsyncIterator[FlashRig]:
     """An agent's part of it: the manager and the firmware operation, both running."""
-    images = await asyncio.to_thread(with_images, folder)
+    images = await asyncio.to_thread(with_images, folder) if has_images else folder / "none"
     places = [place_of(name, str(line.path), flash) for name, line in lines.items()]
     sink, reporter, clock = Sink(), Audits(), SystemClock()
     manager = DeviceManager(fitted(places), sink, clock, cap_s=0.05)

@@ -139,7 +139,7 @@ async def test_blocks_are_sent_again(tmp_path: Path, fault: BootFault, times: in
 )
 async def test_a_device_left_in_its_boot_loader(tmp_path: Path, fault: BootFault, why: Why) -> None:
     """It is reported as out of order, may be tried again there and then, and takes it in the end."""
-    async with running(tmp_path, flash={"restart_s": 0.3}) as rig:
+    async with running(tmp_path, flash={"restart_s": 1.0}) as rig:
         boot = rig.boots["scanner"]
         boot.script(fault, block=3, times=9)
         assert await rig.update() == Ended("scanner", OLD, NEW, None, why)
@@ -154,7 +154,7 @@ async def test_a_device_left_in_its_boot_loader(tmp_path: Path, fault: BootFault
 
 
 async def test_a_plug_pulled_in_the_middle(tmp_path: Path) -> None:
-    async with running(tmp_path, flash={"restart_s": 0.3}) as rig:
+    async with running(tmp_path, flash={"restart_s": 1.0}) as rig:
         boot, line = rig.boots["scanner"], rig.lines["scanner"]
         boot.script(BootFault.LOST_ACK, block=3)
         updating = rig.begin()
@@ -257,10 +257,10 @@ async def test_without_its_image_an_interrupted_device_waits(tmp_path: Path) -> 
         boots["scanner"].is_erased = True
         boots["scanner"].power_cycle()
         await asyncio.to_thread(notes_in(tmp_path).put, _note())
-        async with attended(tmp_path, boots, lines) as rig:
-            await asyncio.to_thread((tmp_path / "images" / "scanner.bin").unlink)
+        async with attended(tmp_path, boots, lines, has_images=False) as rig:
             await wait_for(lambda: rig.look().state is DeviceState.FAULTED)
             await wait_for(lambda: rig.look().marks == {Fault.FIRMWARE_INTERRUPTED: NEW})
+            await wait_for(lambda: [offer.why_not for offer in rig.firmware.offers()] == [None])
             assert await _refused(rig) is Why.IMAGE_MISSING
 
 
