@@ -252,7 +252,11 @@ def notify_server(platform: Platform) -> HttpServer:
     app.router.add_get("/metrics", _metrics_handler(platform))
     host = urlsplit(settings.public_url).hostname or "localhost"
     guard = Guard(
-        GuardSettings(hosts=frozenset({host, settings.host, "localhost", "127.0.0.1"}), origin_required=False)
+        GuardSettings(
+            hosts=frozenset({host, settings.host, "localhost", "127.0.0.1"}),
+            origin_required=False,
+            body_types=frozenset({"application/json", "application/x-www-form-urlencoded"}),
+        )
     )
     return HttpServer("notify", app, guard=guard, host=settings.host, port=settings.port)
 

@@ -83,8 +83,9 @@ class ReconciliationStore:
             session.add(row)
             await session.flush()
             values = [{"batch": row.id, **_values(finding)} for finding in batch.findings]
+            connection = await session.connection()
             for start in range(0, len(values), _AT_ONCE):
-                await session.execute(insert(FindingRow), values[start : start + _AT_ONCE])
+                await connection.execute(insert(FindingRow), values[start : start + _AT_ONCE])
 
     async def latest(self, day: date) -> list[Batch]:
         """The newest comparison of every channel."""

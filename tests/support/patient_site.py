@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from kit.clock import SystemClock
+from kit.clock import Clock, SystemClock
 from kit.supervise import TaskGroup, spawn
 from kit.web import Guard, GuardSettings, HttpServer
 from patient_platform.app import Platform, build, client_session, kiosk_api, notify_server
@@ -124,10 +124,16 @@ class PatientSite:
 
 @asynccontextmanager
 async def patient_site(
-    keys: Keys, folder: Path, store_url: str, *, style: str = "rest", code_api: str = "v3"
+    keys: Keys,
+    folder: Path,
+    store_url: str,
+    *,
+    style: str = "rest",
+    code_api: str = "v3",
+    clock: Clock | None = None,
 ) -> AsyncIterator[PatientSite]:
     """Run it all."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     wallets = PaymentServer(keys, clock, PaymentPlace())
     his = await asyncio.to_thread(HisServer, clock, HisPlace(folder / "his"))
     async with TaskGroup() as group, client_session() as http:
