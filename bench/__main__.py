@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
-from bench import ROOT, agent, devices, fleet, http, ingest, outbox, readers, recorder
+from bench import ROOT, agent, devices, fleet, http, ingest, outbox, payments, readers, recorder
 from bench.harness import Row, merge, show
 
 Bench = Callable[[], Awaitable[Sequence[Row]]]
@@ -26,6 +26,7 @@ BENCHES: Mapping[str, Bench] = {
     "devices": devices.devices,
     "readers": readers.readers,
     "recorder": recorder.recorder,
+    "payments": payments.payments,
 }
 
 

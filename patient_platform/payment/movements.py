@@ -75,6 +75,10 @@ def _among(column: ColumnElement[str], numbers: Collection[str]) -> Iterator[Col
     return (column.in_(wanted[start : start + _AT_ONCE]) for start in range(0, len(wanted), _AT_ONCE))
 
 
+def _is_in(at: datetime | None, window: tuple[datetime, datetime]) -> bool:
+    return at is not None and window[0] <= at < window[1]
+
+
 def _leg_movement(row: Any) -> LegMovement:  # noqa: ANN401 - columns of the row
     is_held = row.state in _HELD
     is_posted = row.posted_at is not None and row.state == Money.PAID.value
@@ -98,12 +102,20 @@ async def movements_of(
     legs: dict[str, LegMovement] = {}
     refunds: dict[str, RefundMovement] = {}
     async with database.read() as connection:
-        for where in (in_window, *_among(LEGS.c.trade_no, numbers)):
-            statement = select(*_LEG_MOVEMENT).join(ORDERS, ORDERS.c.order == LEGS.c.order)
-            for row in await connection.execute(statement.where(LEGS.c.channel == channel.value, where)):
+        of_legs = select(*_LEG_MOVEMENT).join(ORDERS, ORDERS.c.order == LEGS.c.order)
+        of_legs = of_legs.where(LEGS.c.channel == channel.value)
+        for row in await connection.execute(of_legs.where(in_window)):
+            legs[row.trade_no] = _leg_movement(row)
+        for where in _among(LEGS.c.trade_no, set(numbers) - legs.keys()):
+            for row in await connection.execute(of_legs.where(where)):
                 legs[row.trade_no] = _leg_movement(row)
-        for where in (asked, *_among(REFUNDS.c.trade_no, numbers)):
-            wanted = select(*_REFUND_MOVEMENT).join(LEGS, LEGS.c.trade_no == REFUNDS.c.trade_no)
-            for found in await connection.execute(wanted.where(LEGS.c.channel == channel.value, where)):
+        of_refunds = select(*_REFUND_MOVEMENT).join(LEGS, LEGS.c.trade_no == REFUNDS.c.trade_no)
+        of_refunds = of_refunds.where(LEGS.c.channel == channel.value)
+        is_paid_then = REFUNDS.c.trade_no.in_(select(LEGS.c.trade_no).where(in_window))
+        for found in await connection.execute(of_refunds.where(asked | is_paid_then)):
+            refunds[found.refund_no] = _refund_movement(found)
+        elsewhen = [number for number in numbers if number not in legs or not _is_in(legs[number].paid_at, window)]
+        for where in _among(REFUNDS.c.trade_no, elsewhen):
+            for found in await connection.execute(of_refunds.where(where)):
                 refunds[found.refund_no] = _refund_movement(found)
     return Movements(list(legs.values()), list(refunds.values()))

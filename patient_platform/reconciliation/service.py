@@ -92,7 +92,12 @@ class Reconciliation:
         window = (begin - MIDNIGHT, begin + timedelta(days=1) + MIDNIGHT)
         numbers = {row.trade_no for row in bill} | {trade.trade_no for trade in his}
         moved = await movements_of(self._database, name, window, numbers)
-        return Books(day, _payments(moved), _refunds(moved))
+        return books_of(day, moved)
+
+
+def books_of(day: date, moved: Movements) -> Books:
+    """Our book of a day."""
+    return Books(day, _payments(moved), _refunds(moved))
 
 
 def _of_channel(his: Iterable[HisTrade], books: Books, bill: Iterable[BillRow]) -> list[HisTrade]:

@@ -10,16 +10,14 @@ import io
 import re
 import zipfile
 import zlib
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 from patient_platform.money import Fen, MoneyError, from_yuan
 from patient_platform.payment.channels.answers import BILL_BYTES
-from patient_platform.payment.channels.bills import BillInvalid, table
+from patient_platform.payment.channels.bills import BillInvalid, table, wall_time
 from patient_platform.payment.ports import BillRow, BillStatus
 
 FILES_MAX: Final = 10
-_ZONE: Final = timezone(timedelta(hours=8))
 _AMOUNT: Final = "订单金额（元）"
 _REQUEST: Final = "退款批次号/请求号"
 _FEE: Final = "服务费（元）"
@@ -90,7 +88,7 @@ def _row(item: dict[str, str]) -> BillRow:
     if _MANGLED.fullmatch(number) or _MANGLED.fullmatch(item["支付宝交易号"]):
         raise BillInvalid("the bill went through a spreadsheet, its numbers are mangled: use the file as downloaded")
     try:
-        at = datetime.strptime(item["完成时间"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=_ZONE).astimezone(UTC)
+        at = wall_time(item["完成时间"])
         amount = from_yuan(item[_AMOUNT])
         fee = from_yuan(item.get(_FEE) or "0.00")
     except (MoneyError, ValueError) as error:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 from patient_platform.errors import PlatformError
 
 ROWS_MAX: Final = 1_000_000
+_ZONE: Final = timezone(timedelta(hours=8))
+_TIME_LENGTH: Final = len("2026-11-22 12:00:00")
 
 
 class BillNotReady(PlatformError):
@@ -39,3 +42,11 @@ def table(text: str, wanted: Sequence[str], *, strip: str) -> Iterator[dict[str,
         if len(row) != len(header):
             raise BillInvalid(f"row {number + 2} of the bill has {len(row)} cells, the header {len(header)}")
         yield {name: cell.strip().lstrip(strip).strip() for name, cell in zip(header, row, strict=True)}
+
+
+def wall_time(text: str) -> datetime:
+    """`2026-11-22 12:00:00` in China. Raises: ValueError; `strptime` says the same in twenty times the time."""
+    moment = datetime.fromisoformat(text)
+    if len(text) != _TIME_LENGTH or moment.tzinfo is not None:
+        raise ValueError("no time of a bill")
+    return moment.replace(tzinfo=_ZONE).astimezone(UTC)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 from patient_platform.money import Fen, MoneyError, from_yuan
 from patient_platform.payment.channels.answers import BILL_BYTES
-from patient_platform.payment.channels.bills import BillInvalid, table
+from patient_platform.payment.channels.bills import BillInvalid, table, wall_time
 from patient_platform.payment.ports import BillRow, BillStatus
 
-_ZONE: Final = timezone(timedelta(hours=8))
 _COLUMNS: Final = ("交易时间", "商户号", "微信订单号", "商户订单号", "交易状态")
 _STATES: Final = {
     "SUCCESS": BillStatus.PAID,
@@ -67,7 +65,7 @@ def _row(item: dict[str, str], mchid: str) -> BillRow:
     if status is None:
         raise BillInvalid("the bill has a state nobody knows")
     try:
-        at = datetime.strptime(item["交易时间"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=_ZONE).astimezone(UTC)
+        at = wall_time(item["交易时间"])
         if status is BillStatus.PAID:
             amount = from_yuan(item.get("订单金额") or item.get("总金额") or item.get("应结订单金额") or "")
             refund_no = None
