@@ -29,6 +29,8 @@ from support.waiting import wait_for
 
 pytestmark = [*E2E, pytest.mark.timeout(240)]
 PORTRAIT, LANDSCAPE = Visit(1080, 1920), Visit(1920, 1080)
+OWN = frozenset({"his", "lab"})
+"""Who people are is these simulators' own business."""
 DEVICES = "/api/v1/kiosks/kiosk-1/devices"
 
 
@@ -197,6 +199,18 @@ async def test_an_answer_that_is_lost_charges_once_and_the_page_says_so(
     await expect(page.locator(".ticks")).to_be_visible(timeout=15_000)
     await takes_paper_and_leaves(hospital, page, before)
     assert len(await hospital.trades()) == trades + 1
+
+
+async def test_nobody_who_paid_is_left_in_the_clear(hospital: Hospital) -> None:
+    """Numbers and phones of those who paid: in no file of the whole demo but the HIS's and the laboratory's own."""
+    folder = Path(hospital.facts["platform"]["data_dir"]).parent
+    books = json.loads((folder / "his" / "his-books.json").read_text(encoding="utf-8"))
+    people = [books["patients"][f"P{number:06d}"] for number in (11, 12, 13, 14)]
+    secrets = [person[name].encode() for person in people for name in ("id_card", "phone", "card_no")]
+    files = [file for file in folder.rglob("*") if file.is_file() and file.relative_to(folder).parts[0] not in OWN]
+    assert len(files) > 30
+    found = [(file, secret) for file in files for secret in secrets if secret in file.read_bytes()]
+    assert found == []
 
 
 async def _has_more(hospital: Hospital, before: int) -> bool:

@@ -173,6 +173,7 @@ async def test_a_notice_of_yesterday_is_no_notice(site: PatientSite) -> None:
 # --- nothing leaks ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(60)
 async def test_forty_identities_are_nowhere_in_clear(
     site: PatientSite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from patient_platform.payment.model import Money, Posting
 from simulators.payments.keys import Keys, prepare
 from support.patient_site import Answer, PatientSite, patient_site
+from support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +199,21 @@ async def test_a_cancelled_code_on_the_screen_is_closed(site: PatientSite) -> No
     assert (done["money"], done["reason"]) == ("closed", "cancelled")
     assert await charged(site) == 0
     assert (await site.order_bills(await site.identify())).status == 201
+
+
+async def test_a_slot_nobody_pays_for_is_given_back(site: PatientSite) -> None:
+    session = await site.identify(2)
+    here = f"sessions/{session}"
+    doctor = (await site.call("GET", f"{here}/departments/D02/doctors"))["doctors"][0]["doctor"]
+    slot = (await site.call("GET", f"{here}/departments/D02/doctors/{doctor}/slots"))["slots"][0]
+    wanted = {"schedule": slot["schedule"], "number": slot["number"]}
+    lock = await site.call("POST", f"{here}/slot-locks", wanted)
+    order = await site.call("POST", f"{here}/orders", {"business": "registration", "lock": lock["lock"]})
+    assert site.his.desk.hospital.books.locks
+    await site.call("POST", f"orders/{order['order']}/cancel")
+    await wait_for(lambda: not site.his.desk.hospital.books.locks, what="the slot is free")
+    other = await site.identify(3, "kiosk-2")
+    assert (await site.call("POST", f"sessions/{other}/slot-locks", wanted, kiosk="kiosk-2")).status == 201
 
 
 async def test_42_the_his_is_down(site: PatientSite) -> None:

@@ -198,7 +198,11 @@ async def test_an_order_the_platform_does_not_know_holds_nothing(rig: Rig) -> No
         await watch.asking("pay", "never-made")
         rig.clock.advance(10.0)
         await wait_for(lambda: not watch.is_moving)
-        assert await rig.kept() == []
+
+        async def is_forgotten() -> bool:
+            return await rig.kept() == []
+
+        await wait_for(is_forgotten, what="the file is empty")
 
 
 async def test_a_platform_that_says_nothing_does_not_hold_a_kiosk_for_ever(rig: Rig) -> None:
