@@ -30,7 +30,6 @@ STRIKES: Final = frozenset(
         Fault.LATE_SUCCESS,
     }
 )
-BODY_BYTES: Final = 65_536
 
 
 class NewFault(BaseModel):
@@ -189,7 +188,7 @@ class Control:
 
 async def _read(request: web.Request, model: type[Any]) -> Any:  # noqa: ANN401 - the model's type
     try:
-        return model.model_validate_json(await request.content.read(BODY_BYTES))
+        return model.model_validate_json(await request.read())
     except ValidationError as error:
         text = json.dumps(
             {"code": "invalid", "errors": error.errors(include_input=False, include_url=False)}, default=str

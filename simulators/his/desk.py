@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from aiohttp import web
 from kit.supervise import TaskGroup, spawn
 from simulators.faults import Fault, FaultScript, ScriptedFault
 from simulators.his.hospital import Data, Hospital, Parameters
-from simulators.his.model import Books, books_of
+from simulators.his.model import Books, Refused, books_of
 
 BOOKS_FILE: Final = "his-books.json"
 _DELAY_S: Final = 3.0
@@ -98,7 +99,8 @@ class Desk:
 
     async def _happen(self, seconds: float, work: Callable[[], object]) -> None:
         await asyncio.sleep(seconds)
-        work()
+        with suppress(Refused):  # as anybody else would be who comes too late
+            work()
         await self.save()
 
     def _do(self, operation: str, parameters: Parameters) -> Data:

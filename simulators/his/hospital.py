@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -92,17 +93,7 @@ class Hospital:
 
     def department_list(self, _parameters: Parameters) -> Data:
         """All departments."""
-        rows = [
-            {
-                "dept_id": one.dept_id,
-                "dept_name": one.dept_name,
-                "pinyin": one.pinyin,
-                "location": one.location,
-                "floor": one.floor,
-            }
-            for one in DEPARTMENTS
-        ]
-        return {"departments": rows}
+        return {"departments": [asdict(one) for one in DEPARTMENTS]}
 
     def schedule_group(self, parameters: Parameters) -> Data:
         """Doctors of a department on a day."""
@@ -159,7 +150,7 @@ class Hospital:
         doctor = self._doctor(schedule_id.split("-")[0])
         if self._is_stopped(doctor):
             raise Refused(Code.DOCTOR_STOPPED, "医生停诊")
-        if no not in self._numbers() or len(schedule_id.split("-")) != 3:  # noqa: PLR2004 - doctor, day, half
+        if no not in self._numbers() or schedule_id not in self._schedules(doctor):
             raise Refused(Code.NOT_FOUND, "号源不存在")
         mine = next((one for one in self._live_locks() if (one.schedule_id, one.no) == (schedule_id, no)), None)
         if mine is not None and mine.patient_id != patient.patient_id:
@@ -241,7 +232,7 @@ class Hospital:
 
     def unpaidfees_details(self, parameters: Parameters) -> Data:
         """The lines of bills."""
-        bills = [self._bill(number) for number in _texts(parameters, "recipe_ids")]
+        bills = self._bills(parameters)
         items = [
             {
                 "recipe_id": bill.recipe_id,
@@ -405,15 +396,21 @@ class Hospital:
         return data
 
     def _payable(self, parameters: Parameters) -> list[Bill]:
-        bills = [self._bill(number) for number in _texts(parameters, "recipe_ids")]
-        patient = self._patient(parameters)
+        bills = self._bills(parameters)
         for bill in bills:
-            if bill.patient_id != patient.patient_id:
-                raise Refused(Code.NOT_FOUND, "单据不存在")
             if bill.state == "void":
                 raise Refused(Code.BILL_VOID, "处方已作废")
             if bill.state == "paid":
                 raise Refused(Code.ALREADY_PAID, "已缴费")
+        return bills
+
+    def _bills(self, parameters: Parameters) -> list[Bill]:
+        numbers, patient = _texts(parameters, "recipe_ids"), self._patient(parameters)
+        if len(set(numbers)) < len(numbers):
+            raise Refused(Code.PARAMETER, "单据重复")
+        bills = [self._bill(number) for number in numbers]
+        if any(bill.patient_id != patient.patient_id for bill in bills):
+            raise Refused(Code.NOT_FOUND, "单据不存在")
         return bills
 
     def _patient(self, parameters: Parameters) -> Patient:
@@ -455,6 +452,10 @@ class Hospital:
         if f"{schedule_id}/{no}" in self.books.booked:
             return True
         return any((lock.schedule_id, lock.no) == (schedule_id, no) for lock in self._live_locks())
+
+    def _schedules(self, doctor: Doctor) -> set[str]:
+        today = self.now().date()
+        return {half for day in range(_OPEN_DAYS) for half in self._halves(doctor, today + timedelta(days=day))}
 
     @staticmethod
     def _halves(doctor: Doctor, day: date) -> tuple[str, str]:

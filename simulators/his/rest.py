@@ -13,7 +13,6 @@ from simulators.his.hospital import Parameters
 from simulators.his.model import Code, Refused
 
 ZERO_IS_GOOD: Final = frozenset({"register/schedule_lock", "register/schedule_unlock"})
-BODY_BYTES: Final = 1_000_000
 
 
 class Rest:
@@ -47,7 +46,7 @@ class Rest:
         if request.headers.get("X-His-Token") != self._desk.token:
             raise Refused(Code.TOKEN, "令牌错误")
         try:
-            parameters = json.loads(await request.content.read(BODY_BYTES))
+            parameters = json.loads(await request.read())
         except ValueError:
             raise Refused(Code.PARAMETER, "参数错误") from None
         if not isinstance(parameters, dict):

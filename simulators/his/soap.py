@@ -19,7 +19,6 @@ from simulators.his.desk import Desk, HangUp, hang_up
 from simulators.his.model import Code, Refused
 
 SPACE: Final = "urn:hospital:selfservice"
-BODY_BYTES: Final = 1_000_000
 MONEY: Final = frozenset({"amount", "reg_fee", "should_money", "total", "price", "self_pay"})
 METHODS: Final = {
     "patientFind": "patient/find",
@@ -58,7 +57,7 @@ class Soap:
 
     async def _invoke(self, request: web.Request) -> web.StreamResponse:
         try:
-            envelope = fromstring(await request.content.read(BODY_BYTES))
+            envelope = fromstring(await request.read())
             method = _inside(envelope, "method")
             asked = fromstring(_inside(envelope, "xml"))
         except (ParseError, DefusedXmlException, ValueError, LookupError):
