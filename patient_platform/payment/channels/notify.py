@@ -80,7 +80,10 @@ def notify_handlers(payments: Payments, channels: Mapping[ChannelName, Channel])
 
 
 async def _body(request: web.Request) -> bytes | None:
-    if (request.content_length or 0) > BODY_BYTES:
-        return None
-    body = await request.content.read(BODY_BYTES + 1)
-    return body if len(body) <= BODY_BYTES else None
+    parts, size = [], 0
+    async for part in request.content.iter_chunked(BODY_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > BODY_BYTES:
+            return None
+    return b"".join(parts)
