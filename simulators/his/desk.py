@@ -19,6 +19,20 @@ from simulators.his.hospital import Data, Hospital, Parameters
 from simulators.his.model import Books, Refused, books_of
 
 BOOKS_FILE: Final = "his-books.json"
+READING: Final = frozenset(
+    {
+        "patient/find",
+        "register/department_list",
+        "register/schedule_group",
+        "register/schedule_details",
+        "bill/unpaidfees",
+        "bill/unpaidfees_details",
+        "bill/settlement_pre",
+        "other/trade_check",
+        "other/trade_list",
+    }
+)
+"""What changes nothing; the books are not written for it."""
 _DELAY_S: Final = 3.0
 _LATE_S: Final = 5.0
 _MONEY: Final = ("total", "amount", "reg_fee", "should_money")
@@ -75,7 +89,8 @@ class Desk:
             if wrong.does(Fault.HTTP_500):
                 return {}, wrong
             data = self._do(operation, parameters)
-            await self.save()
+            if operation not in READING:
+                await self.save()
             if wrong.does(Fault.DROP_AFTER):
                 raise HangUp
             if fault is not None and wrong.does(Fault.DELAY):

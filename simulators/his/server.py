@@ -83,6 +83,8 @@ class HisServer:
         self.soap.url = f"{self.http.url}/soap"
         folder = self._place.folder
         if folder is not None:
+            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+            await self.desk.save()
             await asyncio.to_thread(self._write_facts, folder)
         self._up.set()
         if self._place.told is not None:
@@ -94,7 +96,6 @@ class HisServer:
                 await asyncio.to_thread((folder / FACTS_FILE).unlink, missing_ok=True)
 
     def _write_facts(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         write_private(folder / "token", self.token)
         facts = {
             "base_url": f"{self.http.url}/hisapi",
