@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -79,10 +80,16 @@ class KioskAuthentication:
         der = peer_certificate(request)
         if der is None:
             return None
-        certificate = x509.load_der_x509_certificate(der)
-        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        name = str(names[0].value) if len(names) == 1 else ""
+        name, serial = _owner(der)
         is_kiosk = _KIOSK.fullmatch(name) is not None and _NO_KIOSKS.fullmatch(name) is None
-        if not is_kiosk or await self._revoked.holds(certificate.serial_number):
+        if not is_kiosk or await self._revoked.holds(serial):
             raise Problem(403, "certificate_refused", "This certificate opens no doors")
         return KioskPrincipal(name)
+
+
+@lru_cache(maxsize=1_000)
+def _owner(der: bytes) -> tuple[str, int]:
+    """Common name and serial number; a kiosk shows the same certificate with every request."""
+    certificate = x509.load_der_x509_certificate(der)
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return (str(names[0].value) if len(names) == 1 else ""), certificate.serial_number
