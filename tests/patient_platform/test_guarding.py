@@ -27,6 +27,8 @@ from simulators.payments.keys import Keys, prepare
 from simulators.people import People
 from support.patient_site import PatientSite, patient_site
 
+pytestmark = pytest.mark.timeout(60)  # lost answers are asked about again after seconds
+
 
 @pytest.fixture(scope="module")
 def site_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:

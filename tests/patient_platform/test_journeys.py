@@ -14,6 +14,8 @@ import pytest
 from simulators.payments.keys import Keys, prepare
 from support.patient_site import PatientSite, patient_site
 
+pytestmark = pytest.mark.timeout(60)  # lost answers are asked about again after seconds
+
 
 @pytest.fixture(scope="module")
 def site_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
@@ -136,3 +138,20 @@ def check_digit(first_17: str) -> str:
     weights = [2 ** (17 - place) % 11 for place in range(17)]
     total = sum(int(digit) * weight for digit, weight in zip(first_17, weights, strict=True))
     return "10X98765432"[total % 11]
+
+
+async def test_payment_codes_over_the_older_interface(
+    site_keys: Keys, tmp_path: Path, sqlite_platform_url: str
+) -> None:
+    async with patient_site(site_keys, tmp_path, sqlite_platform_url, code_api="v2") as site:
+        order = await site.order_bills(await site.identify())
+        await site.wallet_fault("wechat.micropay", "drop_after")
+        await site.pay(order["order"], channel="wechat", method="payment_code", code=await site.code())
+        done = await site.until(order["order"], advice="print")
+        assert (done["money"], done["posting"]) == ("paid", "posted")
+        other = await site.order_bills(await site.identify(2))
+        typed = await site.code(asks_password=True)
+        await site.pay(other["order"], channel="wechat", method="payment_code", code=typed)
+        await site.until(other["order"], advice="confirm_on_phone")
+        await site.phone("password", code=typed)
+        await site.until(other["order"], advice="print")

@@ -12,6 +12,8 @@ from simulators.payments.keys import Keys, prepare
 from support.patient_site import Answer, PatientSite, patient_site
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.timeout(60)  # lost answers are asked about again after seconds
+
 
 @pytest.fixture(scope="module")
 def site_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:

@@ -17,6 +17,8 @@ from simulators.payments.desk import MovableClock
 from simulators.payments.keys import Keys, prepare
 from support.patient_site import PatientSite, patient_site
 
+pytestmark = pytest.mark.timeout(60)  # lost answers are asked about again after seconds
+
 
 @pytest.fixture(scope="module")
 def site_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
