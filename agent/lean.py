@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-_VARIABLES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull, "FROZENLIST_NO_EXTENSIONS": "1"}
+_VARIABLES = {
+    "SSL_CERT_FILE": os.devnull,
+    "SSL_CERT_DIR": os.devnull,
+    "FROZENLIST_NO_EXTENSIONS": "1",
+    "PYTHONTZPATH": "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo",
+}
 
 
 @contextmanager
@@ -18,6 +23,7 @@ def lean_imports() -> Iterator[None]:
     - aiohttp reads the machine's certificate authorities for connections that name none; all of ours do.
     - frozenlist brings the C++ library for lists of a few elements.
     - aiohttp takes the functions that find a machine's proxies from `urllib.request`; a kiosk uses none.
+    - zoneinfo asks how Python was built to learn where time zones are, which brings all of its build settings.
     - pydantic looks for plugins with `importlib.metadata`, which brings zipfile, csv and email; a kiosk has none.
     """
     before = {name: os.environ.get(name) for name in _VARIABLES}

@@ -1,4 +1,4 @@
-"""Bytecode without docstrings and column positions: what a long-running process never needs and holds in memory.
+"""Bytecode without docstrings, column positions and annotations nobody reads, which a process would hold in memory.
 
 `python -X no_debug_ranges -m kit.bytecode FOLDER` compiles the standard library and all installed packages into
 FOLDER; a process started with PYTHONPYCACHEPREFIX=FOLDER loads them from there. Assertions stay, and so do the line
@@ -21,6 +21,12 @@ from typing import Final
 _LEFT_OUT: Final = frozenset(
     {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pip", "setuptools", "dist-packages"}
 )
+_FUNCTIONS_UNREAD: Final = frozenset(
+    {"aiohttp", "attr", "multidict", "paho", "propcache", "psutil", "structlog", "yarl"}
+)
+"""Packages that whose functions' annotations nobody looks at; those of our own web handlers are read."""
+_FIELDS_UNREAD: Final = frozenset({("pydantic_core", "core_schema.py")})
+"""Modules whose typed dictionaries are for type checkers; each of their fields would be an object."""
 _MASK: Final = 0xFFFFFFFF
 _WORD: Final = 4
 
@@ -34,6 +40,10 @@ def compile_file(source: Path) -> bytes:
     """
     state = source.stat()
     tree = _without_docstrings(ast.parse(source.read_bytes(), str(source)))
+    if not _FUNCTIONS_UNREAD.isdisjoint(source.parts):
+        _drop_from_functions(tree)
+    if source.parts[-2:] in _FIELDS_UNREAD:
+        _drop_from_typed_dicts(tree)
     code = compile(tree, str(source), "exec", dont_inherit=True, optimize=0)
     head = (0, int(state.st_mtime) & _MASK, state.st_size & _MASK)
     return importlib.util.MAGIC_NUMBER + b"".join(word.to_bytes(_WORD, "little") for word in head) + marshal.dumps(code)
@@ -47,6 +57,21 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
                 rest = node.body[1:]
                 node.body = rest if rest or isinstance(node, ast.Module) else [ast.copy_location(ast.Pass(), first)]
     return tree
+
+
+def _drop_from_functions(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+
+
+def _drop_from_typed_dicts(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id == "TypedDict" for b in node.bases):
+            kept = [one for one in node.body if not isinstance(one, ast.AnnAssign)]
+            node.body = kept or [ast.copy_location(ast.Pass(), node)]
 
 
 def sources(folders: Iterable[Path]) -> Iterator[Path]:

@@ -13,9 +13,8 @@ nights are inside a day and so weigh nothing. Fewer than three such days, or a m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from statistics import median
 from types import MappingProxyType
 from typing import Final
 
@@ -80,7 +79,12 @@ class Counter(BaseModel):
         """The median use of the last whole days, None while there are too few."""
         first = today - timedelta(days=2 * FORECAST_DAYS)
         whole = [used for day, used in sorted(self.days.items()) if first <= day < today][-FORECAST_DAYS:]
-        return median(whole) if len(whole) >= DAYS_NEEDED else None
+        return _median(whole) if len(whole) >= DAYS_NEEDED else None
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 class Kept(BaseModel):

@@ -105,3 +105,39 @@ def test_tests_and_installers_are_left_out_and_nothing_comes_twice(tmp_path: Pat
 
 def test_the_same_source_gives_the_same_bytes(module: Path) -> None:
     assert compile_file(module) == compile_file(module)
+
+
+UNREAD = """
+from typing import TypedDict
+
+class Shape(TypedDict, total=False):
+    side: int
+
+class Plain:
+    side: int = 3
+
+def area(of: Shape, *more: int, unit: str = "m", **rest: int) -> int:
+    return of["side"] ** 2
+"""
+SHOWN = """
+from {name} import Plain, Shape, area
+print(*(sorted(one.__annotations__) for one in (Shape, area, Plain)), area({{"side": 2}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "fields", "arguments"),
+    [
+        ("ours/core_schema.py", ["side"], ["more", "of", "rest", "return", "unit"]),
+        ("pydantic_core/core_schema.py", [], ["more", "of", "rest", "return", "unit"]),
+        ("aiohttp/web.py", ["side"], []),
+    ],
+)
+def test_annotations_go_only_where_nobody_reads_them(
+    place: str, fields: list[str], arguments: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / place
+    file.parent.mkdir()
+    file.write_text(UNREAD, encoding="utf-8")
+    store(file, tmp_path / "bytecode")
+    assert _run(SHOWN.format(name=file.stem), file, tmp_path / "bytecode") == [f"{fields} {arguments} ['side'] 4"]
