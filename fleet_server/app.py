@@ -57,12 +57,13 @@ from fleet_server.settings import Role, Settings
 from fleet_server.staff.audit import AuditTrail
 from fleet_server.staff.hashing import Passwords
 from fleet_server.staff.model import StaffPrincipal
+from fleet_server.staff.policies import Policies
 from fleet_server.staff.ports import Auditor
 from fleet_server.staff.recovery import RecoveryDesk, RecoveryService
 from fleet_server.staff.refusals import RefusalLimit
 from fleet_server.staff.routes import CookieName, StaffAuthenticator, recovery_routes, staff_routes
 from fleet_server.staff.service import StaffService
-from fleet_server.staff.store import AuditStore, StaffStore
+from fleet_server.staff.store import AuditStore, PolicyStore, StaffStore
 from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from kit.metrics import CONTENT_TYPE, Kind, Metrics, MetricSpec
@@ -241,10 +242,11 @@ def _staff_parts(core: Core, parts: Parts) -> None:
     trail = AuditTrail(audit_store, core.clock)
     passwords = Passwords()
     auditor = RefusalLimit(trail, core.clock)
+    policies = Policies(PolicyStore(core.database), trail, core.clock)
     service = StaffService(
-        store, passwords, auditor, first_admin_token_file=settings.first_admin_token_file, clock=core.clock
+        store, passwords, auditor, policies, first_admin_token_file=settings.first_admin_token_file, clock=core.clock
     )
-    recovery = RecoveryService(store, passwords, auditor, service.door, core.clock)
+    recovery = RecoveryService(store, passwords, auditor, service.door, policies, core.clock)
     cookie = CookieName(is_secure=(settings.public_url or "").startswith("https://"))
     parts.staff = StaffAuthenticator(service, auditor, cookie)
     parts.routes += staff_routes(service, audit_store, trail, cookie)

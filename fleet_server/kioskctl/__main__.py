@@ -12,6 +12,7 @@ from fleet_server.kioskctl.commands.audit import audit
 from fleet_server.kioskctl.commands.doctor import doctor
 from fleet_server.kioskctl.commands.enrolments import enrolments
 from fleet_server.kioskctl.commands.kiosks import alarms, events, kiosks, presence, release, revoke, show, telemetry
+from fleet_server.kioskctl.commands.policy import policy
 from fleet_server.kioskctl.commands.sign_in import login, logout
 from fleet_server.kioskctl.commands.users import users
 from fleet_server.kioskctl.output import say
@@ -56,6 +57,7 @@ cli.command()(revoke)
 cli.command()(release)
 cli.command()(audit)
 cli.add_typer(users, name="users")
+cli.command()(policy)
 cli.command()(doctor)
 
 

@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from fleet_server.errors import Refusal
-from fleet_server.staff.model import User
+from fleet_server.staff.model import Policy, User
 from fleet_server.staff.rules import check_password
 
 AT_ONCE = 2
@@ -35,14 +35,14 @@ class Passwords:
             fits = await asyncio.to_thread(self._verify, encoded if encoded is not None else self._decoy, password)
         return fits and encoded is not None
 
-    async def replacing(self, user: User, password: str) -> str:
+    async def replacing(self, user: User, password: str, policy: Policy) -> str:
         """The encoded hash of a new password of this account.
 
         Raises:
             Refusal: it is too weak, or was used before.
         """
-        check_password(password, user.username)
-        for earlier in (user.password_hash, *user.earlier_hashes):
+        check_password(password, user.username, policy)
+        for earlier in (user.password_hash, *user.earlier_hashes)[: policy.password_history]:
             if await self.matches(earlier, password):
                 raise Refusal("password_used_before", "This password was used before", status=422)
         return await self.hash(password)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -18,7 +18,10 @@ Username = Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{1,31}$")]
 Password = Annotated[str, Field(min_length=1, max_length=256)]
 DisplayName = Annotated[str, Field(min_length=1, max_length=64, pattern=PRINTABLE)]
 TotpCode = Annotated[str, Field(pattern=r"^[0-9]{6}$")]
+SecondFactor = Annotated[str, Field(pattern=r"^([0-9]{6}|[a-z2-7]{4}(-[a-z2-7]{4}){3})$")]
+"""A code of the authenticator app, or one of the spare codes."""
 Language = Literal["zh-CN", "en"]
+SsoName = Annotated[str, Field(max_length=128, pattern=PRINTABLE)]
 
 
 class Reset(StrEnum):
@@ -27,6 +30,43 @@ class Reset(StrEnum):
     BOTH = "both"
     PASSWORD = "password"  # noqa: S105 - the name of a choice
     TOTP = "totp"
+
+
+class Form(BaseModel):
+    """What a client sends: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Policy(Form):
+    """What the security administrator may set; the bounds keep it a policy (GB/T 22239-2019, 8.1.4.1)."""
+
+    password_length: int = Field(default=12, ge=10, le=64)
+    password_length_mixed: int = Field(default=10, ge=8, le=64)
+    """Enough with at least three kinds of characters."""
+    password_history: int = Field(default=5, ge=1, le=24)
+    """As many passwords, the present one included, may not be used again."""
+    password_days: int = Field(default=180, ge=0, le=730)
+    """After that many days a password has to be replaced at the next sign-in; 0: never."""
+    lock_after: int = Field(default=5, ge=3, le=10)
+    lock_minutes: int = Field(default=15, ge=5, le=1_440)
+    idle_minutes: int = Field(default=15, ge=5, le=60)
+    session_hours: int = Field(default=8, ge=1, le=12)
+
+    @property
+    def lock_for(self) -> timedelta:
+        """How long an account takes no sign-in after too many failures."""
+        return timedelta(minutes=self.lock_minutes)
+
+    @property
+    def session_idle(self) -> timedelta:
+        """After that long without a click a session is over."""
+        return timedelta(minutes=self.idle_minutes)
+
+    @property
+    def session_age(self) -> timedelta:
+        """After that long every session is over."""
+        return timedelta(hours=self.session_hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +97,10 @@ class User:
     created_at: datetime
     password_changed_at: datetime
     recovery: Recovery | None = None
+    spare_codes: tuple[str, ...] = ()
+    """Digests of the one-time codes that stand in for the authenticator app."""
+    sso_name: str | None = None
+    """What the hospital's single sign-on calls this person; None: signs in here only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +153,6 @@ class AuditRow:
     chain: str
 
 
-class Form(BaseModel):
-    """What a client sends: unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class FirstAdminForm(Form):
     """The first administrator, by the one-time token."""
 
@@ -128,6 +166,15 @@ class LoginForm(Form):
     """Password and second factor at once: a wrong one does not tell which."""
 
     username: Annotated[str, Field(max_length=64, pattern=PRINTABLE)]
+    password: Password
+    totp: SecondFactor
+    new_password: Password | None = None
+    """Asked for by `password_expired`: the present one is too old to open anything else."""
+
+
+class SpareCodesForm(Form):
+    """Both factors again, for ten fresh spare codes."""
+
     password: Password
     totp: TotpCode
 
@@ -176,6 +223,8 @@ class UserPatch(Form):
     roles: list[Role] | None = Field(default=None, min_length=1, max_length=6)
     is_active: bool | None = None
     unlock: bool = False
+    sso_name: SsoName | None = None
+    """An empty one takes it away."""
 
 
 class TokenForm(Form):
@@ -220,6 +269,26 @@ class Recovered(BaseModel):
     totp_uri: str | None
 
 
+class SpareCodes(BaseModel):
+    """Shown once: each stands in for the authenticator app one time."""
+
+    codes: list[str]
+
+
+class PolicyForm(Policy):
+    """The policy as it is to be; `version` is the one that was looked at."""
+
+    version: int = Field(ge=0)
+
+
+class PolicyView(Policy):
+    """The policy in force."""
+
+    version: int
+    changed_at: datetime | None
+    changed_by: str | None
+
+
 class Me(BaseModel):
     """The caller."""
 
@@ -228,6 +297,7 @@ class Me(BaseModel):
     roles: list[Role]
     permissions: list[str]
     language: Language
+    spare_codes_left: int
 
 
 class UserView(BaseModel):
@@ -237,6 +307,7 @@ class UserView(BaseModel):
     display_name: str
     roles: list[Role]
     language: Language
+    sso_name: str | None
     is_active: bool
     locked_until: datetime | None
     recovery_expires_at: datetime | None

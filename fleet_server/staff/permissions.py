@@ -26,6 +26,7 @@ class Permission(StrEnum):
     USERS_MANAGE = "users.manage"
     SESSIONS_MANAGE = "sessions.manage"
     TOKENS_OWN = "tokens.own"
+    SECURITY_MANAGE = "security.manage"
     AUDIT_READ = "audit.read"
 
 
@@ -59,7 +60,13 @@ GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
         Role.LEAD: _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT},
         Role.SYSTEM_ADMIN: _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT},
         Role.SECURITY_ADMIN: frozenset(
-            {Permission.USERS_MANAGE, Permission.SESSIONS_MANAGE, Permission.TOKENS_OWN, Permission.KIOSKS_REVOKE}
+            {
+                Permission.USERS_MANAGE,
+                Permission.SESSIONS_MANAGE,
+                Permission.SECURITY_MANAGE,
+                Permission.TOKENS_OWN,
+                Permission.KIOSKS_REVOKE,
+            }
         ),
         Role.AUDITOR: frozenset({Permission.AUDIT_READ, Permission.TOKENS_OWN}),
     }

@@ -18,6 +18,7 @@ from fleet_server.errors import Refusal
 from fleet_server.staff.door import Door
 from fleet_server.staff.hashing import Passwords
 from fleet_server.staff.model import Recovered, RecoverForm, Recovery, RecoveryIssued, RecoveryView, Reset, User
+from fleet_server.staff.policies import Policies
 from fleet_server.staff.ports import AuditEntry, Auditor
 from fleet_server.staff.rules import (
     CONSOLE_RECOVERY_LIFE,
@@ -95,8 +96,17 @@ class _Fresh:
 class RecoveryService:
     """Takes the tokens."""
 
-    def __init__(self, store: StaffStore, passwords: Passwords, auditor: Auditor, door: Door, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: StaffStore,
+        passwords: Passwords,
+        auditor: Auditor,
+        door: Door,
+        policies: Policies,
+        clock: Clock,
+    ) -> None:
         """Work on this store; `door` is the one people sign in by."""
+        self._policies = policies
         self._store = store
         self._passwords = passwords
         self._auditor = auditor
@@ -138,7 +148,7 @@ class RecoveryService:
         if fits and reset is Reset.TOTP:
             fits = await self._passwords.matches(user.password_hash, form.password)
         elif fits:
-            encoded = await self._passwords.replacing(user, form.password)
+            encoded = await self._passwords.replacing(user, form.password, await self._policies.now())
         secret = user.totp_secret if reset is Reset.PASSWORD else pyotp.random_base32()
         if not await self._open(user, form, _Fresh(encoded, secret, fits), source):
             await self._note(user.username, "refused", source)
@@ -152,6 +162,7 @@ class RecoveryService:
     async def _open(self, user: User, form: RecoverForm, fresh: _Fresh, source: str) -> bool:
         """Judge under the account's lock, so that one token is used once."""
         now, is_open, is_locked_now = self._clock.utc(), False, False
+        policy = await self._policies.now()
 
         def judge(current: User) -> User:
             nonlocal is_open, is_locked_now
@@ -159,15 +170,17 @@ class RecoveryService:
                 return current
             if current.password_hash != user.password_hash or not fresh.fits or not _code_fits(current, form, now):
                 failures = current.failures + 1
-                locked_until = lock_after_failure(failures, now)
+                locked_until = lock_after_failure(failures, now, policy)
                 is_locked_now = locked_until is not None
                 return replace(current, failures=failures, locked_until=locked_until)
             is_open = True
             opened = replace(current, totp_secret=fresh.secret, recovery=None, failures=0, locked_until=None)
+            if current.recovery.reset is not Reset.PASSWORD:
+                opened = replace(opened, spare_codes=())  # they stood in for the second factor that is gone
             if current.recovery.reset is Reset.PASSWORD:
                 step = accepted_step(current.totp_secret, form.totp or "", current.totp_last_step, now)
                 opened = replace(opened, totp_last_step=step or current.totp_last_step)
-            return opened if current.recovery.reset is Reset.TOTP else with_password(opened, fresh.encoded, now)
+            return opened if current.recovery.reset is Reset.TOTP else with_password(opened, fresh.encoded, now, policy)
 
         await self._store.change_user(user.username, judge)
         if is_locked_now:

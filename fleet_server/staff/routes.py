@@ -24,6 +24,8 @@ from fleet_server.staff.model import (
     LoginForm,
     Me,
     PasswordForm,
+    PolicyForm,
+    PolicyView,
     Recovered,
     RecoverForm,
     RecoveryForm,
@@ -32,6 +34,8 @@ from fleet_server.staff.model import (
     RecoveryView,
     Session,
     SessionView,
+    SpareCodes,
+    SpareCodesForm,
     StaffPrincipal,
     TokenCreated,
     TokenForm,
@@ -46,7 +50,6 @@ from fleet_server.staff.model import (
 from fleet_server.staff.permissions import Permission, permissions_of
 from fleet_server.staff.ports import AuditEntry, Auditor
 from fleet_server.staff.recovery import Asker, RecoveryDesk, RecoveryService
-from fleet_server.staff.rules import SESSION_AGE
 from fleet_server.staff.service import StaffService
 from fleet_server.staff.store import AuditStore
 from kit.web import SIGNED_IN, Audited, Call, Cookie, FileBody, Page, Routes
@@ -62,6 +65,10 @@ _OWN_ROWS: Final = frozenset(
         ("auth.login", "sign_in_refused"),
         ("auth.first_admin", None),
         ("auth.password", None),
+        ("auth.login", "password_expired"),
+        ("auth.spare_codes", None),
+        ("auth.spare_codes", "proof_wrong"),
+        ("security.set_policy", None),
         ("auth.recover", None),
         ("auth.recover", "recovery_refused"),
         ("auth.recovery", None),
@@ -148,6 +155,7 @@ def staff_routes(service: StaffService, store: AuditStore, trail: AuditTrail, co
         _user_routes(service),
         _session_routes(service),
         _token_routes(service),
+        _policy_routes(service),
         _audit_routes(store, trail),
     ]
 
@@ -186,7 +194,8 @@ def _sign_in_routes(service: StaffService, cookie: CookieName) -> Routes:
     @routes.post("/api/v1/auth/login", permission=None, summary="Open a session")
     async def login(call: Call[StaffPrincipal], body: LoginForm) -> Me:
         user, token = await service.sign_in(body, call.remote)
-        call.set_cookie(cookie.cookie(token, int(SESSION_AGE.total_seconds())))
+        policy = await service.policies.now()
+        call.set_cookie(cookie.cookie(token, int(policy.session_age.total_seconds())))
         return _me(user, permissions_of(user.roles))
 
     @routes.post("/api/v1/auth/logout", permission=SIGNED_IN, summary="End the session")
@@ -202,6 +211,26 @@ def _sign_in_routes(service: StaffService, cookie: CookieName) -> Routes:
     async def password(call: Call[StaffPrincipal], body: PasswordForm) -> None:
         await service.change_password(call.principal, body, call.remote)
         call.set_cookie(cookie.cookie("", 0))
+
+    @routes.post(
+        "/api/v1/auth/spare-codes", permission=SIGNED_IN, summary="Ten fresh codes for when the phone is not there"
+    )
+    async def spare_codes(call: Call[StaffPrincipal], body: SpareCodesForm) -> SpareCodes:
+        return await service.renew_spare_codes(call.principal, body, call.remote)
+
+    return routes
+
+
+def _policy_routes(service: StaffService) -> Routes:
+    routes = Routes("security")
+
+    @routes.get("/api/v1/security/policy", permission=SIGNED_IN, summary="Rules for passwords, sign-in and sessions")
+    async def policy(call: Call[StaffPrincipal]) -> PolicyView:
+        return await service.policies.view()
+
+    @routes.put("/api/v1/security/policy", permission=Permission.SECURITY_MANAGE, summary="Set these rules")
+    async def set_policy(call: Call[StaffPrincipal], body: PolicyForm) -> PolicyView:
+        return await service.policies.set(body, call.principal.id, call.remote)
 
     return routes
 
@@ -335,6 +364,7 @@ def _me(user: User, permissions: frozenset[str]) -> Me:
         roles=list(user.roles),
         permissions=sorted(permissions),
         language=user.language,
+        spare_codes_left=len(user.spare_codes),
     )
 
 

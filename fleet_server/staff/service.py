@@ -23,6 +23,8 @@ from fleet_server.staff.model import (
     LoginForm,
     PasswordForm,
     Session,
+    SpareCodes,
+    SpareCodesForm,
     StaffPrincipal,
     TokenForm,
     TotpSetup,
@@ -31,15 +33,16 @@ from fleet_server.staff.model import (
     UserPatch,
 )
 from fleet_server.staff.permissions import FIRST_ADMIN_ROLES, Permission, Role, permissions_of
+from fleet_server.staff.policies import Policies
 from fleet_server.staff.ports import AuditEntry, Auditor
 from fleet_server.staff.rules import (
-    SESSION_AGE,
-    SESSION_IDLE,
-    accepted_step,
     check_password,
     digest_of,
     is_alive,
     lock_after_failure,
+    new_spare_codes,
+    password_is_over,
+    second_factor_used,
     takes_sign_in,
     totp_uri,
     with_password,
@@ -55,11 +58,12 @@ _WRONG: Final = Refusal("sign_in_refused", "User name, password or code is wrong
 class StaffService:
     """Accounts, sessions, tokens."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts it connects
         self,
         store: StaffStore,
         passwords: Passwords,
         auditor: Auditor,
+        policies: Policies,
         *,
         first_admin_token_file: Path,
         clock: Clock,
@@ -69,6 +73,7 @@ class StaffService:
         self._store = store
         self._passwords = passwords
         self._auditor = auditor
+        self.policies = policies
         self._token_file = first_admin_token_file
         self._clock = clock
         self.door = Door(clock, sleep)
@@ -83,7 +88,7 @@ class StaffService:
         wanted = await asyncio.to_thread(_read_token, self._token_file)
         if wanted is None or not hmac.compare_digest(wanted.encode(), form.token.encode()):
             raise Refusal("token_refused", "The one-time token is wrong or was used already", status=403)
-        check_password(form.password, form.username)
+        check_password(form.password, form.username, await self.policies.now())
         user = await self._new_user(form.username, form.display_name, FIRST_ADMIN_ROLES, form.password)
         if not await self._store.add_user(user, only_if_none=True):
             raise Refusal("already_set_up", "There is an administrator already", status=403)
@@ -101,26 +106,42 @@ class StaffService:
         await self.door.admit(source)
         user = await self._store.user(form.username)
         fits = await self._passwords.matches(None if user is None else user.password_hash, form.password)
-        now = self._clock.utc()
-        if not await self._second_factor(form, user, source, fits=fits) or user is None:
+        accepted = await self._second_factor(form, user, source, fits=fits)
+        if accepted is None and user is not None:
+            self.door.forgive(source)
+            if form.new_password is None:
+                raise Refusal("password_expired", "The password is too old: choose a new one", status=403)
+            encoded = await self._passwords.replacing(user, form.new_password, await self.policies.now())
+            accepted = await self._second_factor(form, user, source, fits=fits, encoded=encoded)
+        if not accepted or user is None:
             # A name nobody has may be a password typed into the wrong field: it is not kept.
             await self._note("unknown" if user is None else user.username, "sign_in", None, "refused", source)
             raise _WRONG
         self.door.forgive(source)
-        token = secrets.token_urlsafe(32)
-        await self._store.drop_dead_sessions(now - SESSION_AGE, now - SESSION_IDLE)
-        await self._store.add_session(
-            Session(ulid(self._clock), user.username, digest_of(token), now, now, source[:64])
-        )
+        token = await self.open_session(user, source)
         await self._note(user.username, "sign_in", None, "ok", source)
         return user, token
 
-    async def _second_factor(self, form: LoginForm, user: User | None, source: str, *, fits: bool) -> bool:
+    async def open_session(self, user: User, source: str) -> str:
+        """A session for somebody whose factors were proved; its secret token."""
+        now, policy, token = self._clock.utc(), await self.policies.now(), secrets.token_urlsafe(32)
+        await self._store.drop_dead_sessions(now - policy.session_age, now - policy.session_idle)
+        await self._store.add_session(
+            Session(ulid(self._clock), user.username, digest_of(token), now, now, source[:64])
+        )
+        return token
+
+    async def _second_factor(
+        self, form: LoginForm, user: User | None, source: str, *, fits: bool, encoded: str | None = None
+    ) -> bool | None:
         """Judge password and code under the account's lock, so that one code opens one session.
 
+        None: all is right but the password is too old, and no new one was given; the code stays good.
         The store is asked for names nobody has, too: a refusal costs the same work whatever was wrong.
         """
-        now, accepted, is_locked_now = self._clock.utc(), False, False
+        now, policy = self._clock.utc(), await self.policies.now()
+        accepted: bool | None = False
+        is_locked_now = False
 
         def judge(current: User) -> User:
             nonlocal accepted, is_locked_now
@@ -128,14 +149,17 @@ class StaffService:
                 return current
             # The password was compared before the lock: it may have been changed since.
             is_right = fits and user is not None and current.password_hash == user.password_hash
-            step = accepted_step(current.totp_secret, form.totp, current.totp_last_step, now) if is_right else None
-            if step is None:
+            proved = second_factor_used(current, form.totp, now) if is_right else None
+            if proved is None:
                 failures = current.failures + 1
-                locked_until = lock_after_failure(failures, now)
+                locked_until = lock_after_failure(failures, now, policy)
                 is_locked_now = locked_until is not None
                 return replace(current, failures=failures, locked_until=locked_until)
+            if encoded is None and password_is_over(current, now, policy):
+                accepted = None
+                return current
             accepted = True
-            return replace(current, failures=0, locked_until=None, totp_last_step=step)
+            return proved if encoded is None else with_password(proved, encoded, now, policy)
 
         await self._store.change_user(form.username, judge)
         if is_locked_now:
@@ -151,7 +175,7 @@ class StaffService:
         """Who holds this session token; None when it is unknown, too old, or its account is disabled."""
         session = await self._store.session_by_digest(digest_of(token))
         now = self._clock.utc()
-        if session is None or not is_alive(session, now):
+        if session is None or not is_alive(session, now, await self.policies.now()):
             return None
         user = await self._store.user(session.username)
         if user is None or not user.is_active or user.recovery is not None:
@@ -183,16 +207,45 @@ class StaffService:
         if not await self._passwords.matches(user.password_hash, form.current):
             raise Refusal("password_wrong", "The current password is wrong", status=403)
         self.door.forgive(source)
-        encoded, now = await self._passwords.replacing(user, form.new), self._clock.utc()
+        policy, now = await self.policies.now(), self._clock.utc()
+        encoded = await self._passwords.replacing(user, form.new, policy)
 
         def change(current: User) -> User:
             if current.recovery is not None or current.password_hash != user.password_hash:
                 raise Refusal("password_wrong", "The current password is wrong", status=403)
-            return with_password(current, encoded, now)
+            return with_password(current, encoded, now, policy)
 
         await self._store.change_user(user.username, change)
         await self._store.drop_sessions(username=user.username)
         await self._note(user.username, "change_password", user.username, "ok", source)
+
+    async def renew_spare_codes(self, principal: StaffPrincipal, form: SpareCodesForm, source: str) -> SpareCodes:
+        """Make fresh spare codes, which are shown this once; the ones before are worth nothing.
+
+        Raises:
+            Refusal: an API token asks, or password or code is wrong.
+        """
+        if principal.session_id is None:
+            raise Refusal("session_required", "A token cannot make spare codes", status=403)
+        await self.door.admit(source)
+        user = await self.user(principal.id)
+        fits = await self._passwords.matches(user.password_hash, form.password)
+        codes, proved, now = new_spare_codes(), False, self._clock.utc()
+
+        def change(current: User) -> User:
+            nonlocal proved
+            after = second_factor_used(current, form.totp, now) if fits else None
+            if after is None or current.password_hash != user.password_hash:
+                return current
+            proved = True
+            return replace(after, spare_codes=tuple(digest_of(code) for code in codes))
+
+        await self._store.change_user(user.username, change)
+        await self._note(user.username, "spare_codes", user.username, "ok" if proved else "refused", source)
+        if not proved:
+            raise Refusal("proof_wrong", "Password or code is wrong", status=403)
+        self.door.forgive(source)
+        return SpareCodes(codes=codes)
 
     async def user(self, username: str) -> User:
         """One account.
@@ -215,7 +268,7 @@ class StaffService:
         Raises:
             Refusal: the name is taken, or the password too weak.
         """
-        check_password(form.password, form.username)
+        check_password(form.password, form.username, await self.policies.now())
         user = await self._new_user(form.username, form.display_name, form.roles, form.password, form.language)
         if not await self._store.add_user(user):
             raise Refusal("name_taken", "There is an account of that name")
@@ -237,6 +290,7 @@ class StaffService:
                 is_active=current.is_active if patch.is_active is None else patch.is_active,
                 failures=0 if patch.unlock else current.failures,
                 locked_until=None if patch.unlock else current.locked_until,
+                sso_name=current.sso_name if patch.sso_name is None else patch.sso_name or None,
             )
             if username == actor.id and not permissions_of(changed.roles) <= permissions_of(current.roles):
                 raise Refusal("not_for_oneself", "Nobody gives themselves more rights", status=403)

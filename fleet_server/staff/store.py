@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, MetaData
 from sqlmodel import Field, SQLModel, col, delete, func, select, update
 
-from fleet_server.staff.model import ApiToken, AuditRow, Recovery, Reset, Session, User
+from fleet_server.staff.model import ApiToken, AuditRow, Policy, PolicyView, Recovery, Reset, Session, User
 from fleet_server.staff.permissions import Role
 from kit.store import Database, Json, UtcDateTime, metadata_of
 
@@ -42,6 +42,19 @@ class UserRow(_Row, table=True):
     recovery_digest: str | None = Field(default=None, max_length=64, index=True)
     recovery_reset: str | None = Field(default=None, max_length=16)
     recovery_expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    spare_codes: list[Any] | None = Field(default=None, sa_type=Json)  # Any: a JSON document
+    sso_name: str | None = Field(default=None, max_length=128, unique=True)
+
+
+class PolicyRow(_Row, table=True):
+    """The one row of the security policy; none while the defaults hold."""
+
+    __tablename__ = "staff_policy"
+    id: int = Field(primary_key=True)
+    version: int
+    document: dict[str, Any] = Field(sa_type=Json)  # Any: a JSON document
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+    changed_by: str = Field(max_length=64)
 
 
 class SessionRow(_Row, table=True):
@@ -220,6 +233,35 @@ class StaffStore:
             return sessions.rowcount + tokens.rowcount
 
 
+class PolicyStore:
+    """The security policy."""
+
+    def __init__(self, database: Database) -> None:
+        """Use this database."""
+        self._database = database
+
+    async def policy(self) -> PolicyView | None:
+        """What was set; None while nobody has set anything."""
+        async with self._database.read_session() as session:
+            row = await session.get(PolicyRow, 1)
+        if row is None:
+            return None
+        return PolicyView(**row.document, version=row.version, changed_at=row.changed_at, changed_by=row.changed_by)
+
+    async def put_policy(self, policy: Policy, *, at: datetime, by: str, expected_version: int) -> bool:
+        """Keep it; False when the one in force is not of the expected version."""
+        document = {name: getattr(policy, name) for name in Policy.model_fields}
+        row = PolicyRow(id=1, version=expected_version + 1, document=document, changed_at=at, changed_by=by)
+        async with self._database.session() as session:
+            # The row of the audit head as a lock, also while there is no row of the policy yet.
+            await session.get_one(AuditHeadRow, 1, with_for_update=True)
+            present = await session.get(PolicyRow, 1)
+            if (0 if present is None else present.version) != expected_version:
+                return False
+            await session.merge(row)
+            return True
+
+
 class AuditStore:
     """The audit trail: rows are added and read, nothing else."""
 
@@ -287,6 +329,7 @@ def _user(row: UserRow) -> User:
     digest, reset, expires_at = (values.pop(f"recovery_{name}") for name in _RECOVERY)
     recovery = None if digest is None else Recovery(digest, Reset(reset), expires_at)
     values |= {"roles": tuple(Role(role) for role in row.roles), "earlier_hashes": tuple(row.earlier_hashes)}
+    values["spare_codes"] = tuple(row.spare_codes or ())
     return User(**values, recovery=recovery)
 
 
@@ -296,6 +339,7 @@ def _user_row(user: User) -> UserRow:
     values |= {f"recovery_{name}": None if recovery is None else getattr(recovery, name) for name in _RECOVERY}
     values["roles"] = [role.value for role in user.roles]
     values["earlier_hashes"] = list(user.earlier_hashes)
+    values["spare_codes"] = list(user.spare_codes)
     return UserRow(**values)
 
 

@@ -13,9 +13,10 @@ from fleet_server.staff.audit import AuditTrail
 from fleet_server.staff.hashing import Passwords
 from fleet_server.staff.model import FirstAdminForm, LoginForm, StaffPrincipal, TotpSetup, UserForm
 from fleet_server.staff.permissions import Role, permissions_of
+from fleet_server.staff.policies import Policies
 from fleet_server.staff.recovery import RecoveryDesk, RecoveryService
 from fleet_server.staff.service import StaffService
-from fleet_server.staff.store import AuditStore, StaffStore
+from fleet_server.staff.store import AuditStore, PolicyStore, StaffStore
 from kit.clock import ManualClock
 from kit.store import Database
 
@@ -96,7 +97,10 @@ def make_desk(database: Database, clock: ManualClock, folder: Path) -> Desk:
         slept.append(seconds)
 
     passwords = Passwords(hasher)
-    service = StaffService(store, passwords, trail, first_admin_token_file=token_file, clock=clock, sleep=sleep)
+    policies = Policies(PolicyStore(database), trail, clock)
+    service = StaffService(
+        store, passwords, trail, policies, first_admin_token_file=token_file, clock=clock, sleep=sleep
+    )
     issuing = RecoveryDesk(store, trail, clock)
-    recovery = RecoveryService(store, passwords, trail, service.door, clock)
+    recovery = RecoveryService(store, passwords, trail, service.door, policies, clock)
     return Desk(clock, store, audit, trail, hasher, service, issuing, recovery, token_file, slept)

@@ -264,6 +264,18 @@ async def test_the_audit_trail_is_listed_exported_and_held_to_what_was_seen(chie
     assert f"第 {first['head_no']} 行" in broken.err
 
 
+async def test_the_security_policy_is_shown_and_set(chief: Shell) -> None:
+    shown = (await chief.run("policy", "--json")).document
+    assert (shown["lock_after"], shown["version"]) == (5, 0)
+    done = await chief.run("policy", "--set", "lock_after=3", "--set", "idle_minutes=30")
+    assert (done.exit_code, "chief" in done.out) == (0, True)
+    shown = (await chief.run("policy", "--json")).document
+    assert (shown["lock_after"], shown["idle_minutes"], shown["password_length"]) == (3, 30, 12)
+    assert (await chief.run("policy", "--set", "lock_after=0")).exit_code == 3
+    for wrong in ("lock_after", "lock_after=x", "nothing=3"):
+        assert (await chief.run("policy", "--set", wrong)).exit_code == 2
+
+
 async def test_an_auditor_needs_no_other_role(shell: Shell) -> None:
     await shell.site.adds("auditor", Role.AUDITOR)
     await shell.signs_in("auditor")

@@ -9,12 +9,14 @@ import pyotp
 import pytest
 
 from fleet_server.errors import Refusal
-from fleet_server.staff.model import PasswordForm, Recovered, RecoverForm, Reset, TokenForm, UserPatch
+from fleet_server.staff.model import PasswordForm, Policy, Recovered, RecoverForm, Reset, TokenForm, UserPatch
 from fleet_server.staff.permissions import Role
 from fleet_server.staff.recovery import CONSOLE, Asker
-from fleet_server.staff.rules import CONSOLE_RECOVERY_LIFE, LOCK_AFTER, LOCK_FOR, RECOVERY_LIFE
+from fleet_server.staff.rules import CONSOLE_RECOVERY_LIFE, RECOVERY_LIFE
 from support.staff import GOOD, SOURCE, Desk
 from support.staff_site import StaffSite
+
+POLICY = Policy()
 
 BETTER = "Green-Door-7711"
 WRONG = ("recovery_refused", 403)
@@ -134,17 +136,17 @@ async def test_a_weak_or_used_password_leaves_the_token_good(people: Desk) -> No
 async def test_wrong_proofs_lock_and_the_lock_ends(people: Desk) -> None:
     desk = people
     token = await issues(desk, Reset.TOTP)
-    for _ in range(LOCK_AFTER):
+    for _ in range(POLICY.lock_after):
         assert await refusal(redeems(desk, token, BETTER)) == WRONG
     assert await refusal(redeems(desk, token, GOOD)) == WRONG
-    desk.clock.advance(LOCK_FOR.total_seconds())
+    desk.clock.advance(POLICY.lock_for.total_seconds())
     await redeems(desk, token, GOOD)
 
 
 async def test_strangers_who_try_to_sign_in_cannot_lock_a_recovery(people: Desk) -> None:
     desk = people
     token = await issues(desk)
-    for _ in range(2 * LOCK_AFTER):
+    for _ in range(2 * POLICY.lock_after):
         await refusal(desk.service.sign_in(desk.login("engineer", "wrong-password"), SOURCE))
     await redeems(desk, token)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+from fleet_server.staff.model import Policy
 from fleet_server.staff.permissions import Role
 from fleet_server.staff.ports import AuditEntry
 from fleet_server.staff.refusals import _KEPT_MAX, STRANGERS_MAX, RefusalLimit
-from fleet_server.staff.rules import LOCK_AFTER
 from kit.clock import ManualClock
 from support.staff import Desk
 from support.staff_site import StaffSite
+
+POLICY = Policy()
 
 
 class Trail:
@@ -93,7 +95,7 @@ async def test_a_lock_out_is_in_the_trail(desk: Desk) -> None:
     await desk.first_admin()
     await desk.adds("engineer", Role.ENGINEER)
     form = desk.login("engineer", "wrong-password")
-    for _ in range(LOCK_AFTER + 2):
+    for _ in range(POLICY.lock_after + 2):
         await asyncio.gather(desk.service.sign_in(form, "10.0.0.7"), return_exceptions=True)  # noqa: TID251 - a refusal is expected
     rows = await desk.audit.rows(after_no=0, limit=100, action="account_locked")
     assert [(row.actor, row.source) for row in rows] == [("engineer", "10.0.0.7")]

@@ -11,20 +11,11 @@ import pytest
 
 from fleet_server.errors import Refusal
 from fleet_server.staff.door import Door
-from fleet_server.staff.model import Session
-from fleet_server.staff.rules import (
-    LOCK_AFTER,
-    LOCK_FOR,
-    SESSION_AGE,
-    SESSION_IDLE,
-    accepted_step,
-    check_password,
-    digest_of,
-    is_alive,
-    lock_after_failure,
-    totp_uri,
-)
+from fleet_server.staff.model import Policy, Session
+from fleet_server.staff.rules import accepted_step, check_password, digest_of, is_alive, lock_after_failure, totp_uri
 from kit.clock import ManualClock
+
+POLICY = Policy()
 
 NOW = datetime(2026, 3, 2, 8, 0, 10, tzinfo=UTC)
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -33,7 +24,7 @@ STEP = timedelta(seconds=30)
 
 @pytest.mark.parametrize("password", ["correct horse battery", "Window-7421", "长城脚下有一只猫在睡觉呢", "aB3defghij"])
 def test_good_passwords(password: str) -> None:
-    check_password(password, "engineer")
+    check_password(password, "engineer", POLICY)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +43,7 @@ def test_good_passwords(password: str) -> None:
 )
 def test_bad_passwords(password: str, code: str) -> None:
     with pytest.raises(Refusal) as refused:
-        check_password(password, "engineer")
+        check_password(password, "engineer", POLICY)
     assert refused.value.code == code
     assert not password or password not in str(refused.value)
 
@@ -80,19 +71,19 @@ def test_codes_stay_used_when_the_clock_is_put_back() -> None:
 
 
 def test_every_fifth_failure_locks_for_a_while() -> None:
-    locks = {count: lock_after_failure(count, NOW) for count in range(1, 2 * LOCK_AFTER + 1)}
-    assert [count for count, until in locks.items() if until is not None] == [LOCK_AFTER, 2 * LOCK_AFTER]
-    assert locks[LOCK_AFTER] == NOW + LOCK_FOR
+    locks = {count: lock_after_failure(count, NOW, POLICY) for count in range(1, 2 * POLICY.lock_after + 1)}
+    assert [count for count, until in locks.items() if until is not None] == [POLICY.lock_after, 2 * POLICY.lock_after]
+    assert locks[POLICY.lock_after] == NOW + POLICY.lock_for
 
 
 def test_sessions_end_when_idle_and_when_old() -> None:
     session = Session("1", "engineer", "d", NOW, NOW, "10.0.0.1")
     second = timedelta(seconds=1)
-    assert is_alive(session, NOW + SESSION_IDLE - second)
-    assert not is_alive(session, NOW + SESSION_IDLE)
-    used = replace(session, last_used_at=NOW + SESSION_AGE - second)
-    assert is_alive(used, NOW + SESSION_AGE - second)
-    assert not is_alive(used, NOW + SESSION_AGE)
+    assert is_alive(session, NOW + POLICY.session_idle - second, POLICY)
+    assert not is_alive(session, NOW + POLICY.session_idle, POLICY)
+    used = replace(session, last_used_at=NOW + POLICY.session_age - second)
+    assert is_alive(used, NOW + POLICY.session_age - second, POLICY)
+    assert not is_alive(used, NOW + POLICY.session_age, POLICY)
 
 
 def test_the_authenticator_is_told_who_issued() -> None:

@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 
 from fleet_server.errors import Refusal
-from fleet_server.staff.model import LoginForm, PasswordForm, StaffPrincipal, TokenForm, UserForm, UserPatch
+from fleet_server.staff.model import LoginForm, PasswordForm, Policy, StaffPrincipal, TokenForm, UserForm, UserPatch
 from fleet_server.staff.permissions import FIRST_ADMIN_ROLES, Permission, Role, permissions_of
-from fleet_server.staff.rules import LOCK_AFTER, LOCK_FOR, SESSION_AGE, SESSION_IDLE
 from support.staff import GOOD, SOURCE, TOKEN, Desk
+
+POLICY = Policy()
 
 REFUSED = ("sign_in_refused", 401)
 
@@ -67,7 +68,7 @@ async def test_every_refusal_of_a_sign_in_looks_the_same_and_hashes_once(desk: D
         await desk.adds(name, Role.ENGINEER)
     chief = await desk.principal("chief")
     await desk.service.patch_user("disabled", UserPatch(is_active=False), chief)
-    for _ in range(LOCK_AFTER):
+    for _ in range(POLICY.lock_after):
         await refusal(desk.service.sign_in(desk.login("locked", "wrong-password"), SOURCE))
     forms = {
         "unknown": LoginForm(username="nobody", password=GOOD, totp="000000"),
@@ -118,12 +119,12 @@ async def test_one_code_opens_one_session_even_in_parallel(desk: Desk) -> None:
 async def test_five_failures_lock_and_time_or_an_administrator_unlocks(desk: Desk) -> None:
     await desk.first_admin()
     await desk.adds("engineer", Role.ENGINEER)
-    for _ in range(LOCK_AFTER):
+    for _ in range(POLICY.lock_after):
         assert await refusal(desk.service.sign_in(desk.login("engineer", "wrong-password"), SOURCE)) == REFUSED
     assert await refusal(desk.service.sign_in(desk.login("engineer"), SOURCE)) == REFUSED
-    desk.clock.advance(LOCK_FOR.total_seconds())
+    desk.clock.advance(POLICY.lock_for.total_seconds())
     await desk.signs_in("engineer")
-    for _ in range(LOCK_AFTER):
+    for _ in range(POLICY.lock_after):
         await refusal(desk.service.sign_in(desk.login("engineer", "wrong-password"), SOURCE))
     await desk.service.patch_user("engineer", UserPatch(unlock=True), await desk.principal("chief"))
     await desk.signs_in("engineer")
@@ -131,9 +132,9 @@ async def test_five_failures_lock_and_time_or_an_administrator_unlocks(desk: Des
 
 async def test_tries_while_locked_do_not_prolong_the_lock(desk: Desk) -> None:
     await desk.first_admin()
-    for _ in range(3 * LOCK_AFTER):
+    for _ in range(3 * POLICY.lock_after):
         await refusal(desk.service.sign_in(desk.login("chief", "wrong-password"), SOURCE))
-    desk.clock.advance(LOCK_FOR.total_seconds())
+    desk.clock.advance(POLICY.lock_for.total_seconds())
     assert await desk.signs_in("chief")
 
 
@@ -156,11 +157,11 @@ async def test_sessions_end_by_idleness_age_and_sign_out(desk: Desk) -> None:
     assert found is not None
     assert found.permissions == permissions_of(FIRST_ADMIN_ROLES)
     assert await service.by_session("forged") is None
-    clock.advance(SESSION_IDLE.total_seconds())
+    clock.advance(POLICY.session_idle.total_seconds())
     assert await service.by_session(token) is None
 
     token = await desk.signs_in("chief")
-    for _ in range(int(SESSION_AGE / timedelta(minutes=10)) - 1):
+    for _ in range(int(POLICY.session_age / timedelta(minutes=10)) - 1):
         clock.advance(600)
         assert await service.by_session(token) is not None
     clock.advance(600)

@@ -225,6 +225,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/spare-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ten fresh codes for when the phone is not there */
+        post: operations["auth.spare_codes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrolments": {
         parameters: {
             query?: never;
@@ -456,6 +473,24 @@ export interface paths {
         /** Metrics over a span, down-sampled */
         get: operations["telemetry.telemetry"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/security/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Rules for passwords, sign-in and sessions */
+        get: operations["security.policy"];
+        /** Set these rules */
+        put: operations["security.set_policy"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1282,6 +1317,11 @@ export interface components {
          * @description Password and second factor at once: a wrong one does not tell which.
          */
         LoginForm: {
+            /**
+             * New Password
+             * @default null
+             */
+            new_password: string | null;
             /** Password */
             password: string;
             /** Totp */
@@ -1305,6 +1345,8 @@ export interface components {
             permissions: string[];
             /** Roles */
             roles: components["schemas"]["fleet_server__staff__permissions__Role"][];
+            /** Spare Codes Left */
+            spare_codes_left: number;
             /** Username */
             username: string;
         };
@@ -1430,6 +1472,106 @@ export interface components {
             max: number;
             /** Min */
             min: number;
+        };
+        /**
+         * PolicyForm
+         * @description The policy as it is to be; `version` is the one that was looked at.
+         */
+        PolicyForm: {
+            /**
+             * Idle Minutes
+             * @default 15
+             */
+            idle_minutes: number;
+            /**
+             * Lock After
+             * @default 5
+             */
+            lock_after: number;
+            /**
+             * Lock Minutes
+             * @default 15
+             */
+            lock_minutes: number;
+            /**
+             * Password Days
+             * @default 180
+             */
+            password_days: number;
+            /**
+             * Password History
+             * @default 5
+             */
+            password_history: number;
+            /**
+             * Password Length
+             * @default 12
+             */
+            password_length: number;
+            /**
+             * Password Length Mixed
+             * @default 10
+             */
+            password_length_mixed: number;
+            /**
+             * Session Hours
+             * @default 8
+             */
+            session_hours: number;
+            /** Version */
+            version: number;
+        };
+        /**
+         * PolicyView
+         * @description The policy in force.
+         */
+        PolicyView: {
+            /** Changed At */
+            changed_at: string | null;
+            /** Changed By */
+            changed_by: string | null;
+            /**
+             * Idle Minutes
+             * @default 15
+             */
+            idle_minutes: number;
+            /**
+             * Lock After
+             * @default 5
+             */
+            lock_after: number;
+            /**
+             * Lock Minutes
+             * @default 15
+             */
+            lock_minutes: number;
+            /**
+             * Password Days
+             * @default 180
+             */
+            password_days: number;
+            /**
+             * Password History
+             * @default 5
+             */
+            password_history: number;
+            /**
+             * Password Length
+             * @default 12
+             */
+            password_length: number;
+            /**
+             * Password Length Mixed
+             * @default 10
+             */
+            password_length_mixed: number;
+            /**
+             * Session Hours
+             * @default 8
+             */
+            session_hours: number;
+            /** Version */
+            version: number;
         };
         /**
          * PresenceSpan
@@ -1625,6 +1767,24 @@ export interface components {
          */
         Severity: "info" | "minor" | "major" | "critical";
         /**
+         * SpareCodes
+         * @description Shown once: each stands in for the authenticator app one time.
+         */
+        SpareCodes: {
+            /** Codes */
+            codes: string[];
+        };
+        /**
+         * SpareCodesForm
+         * @description Both factors again, for ten fresh spare codes.
+         */
+        SpareCodesForm: {
+            /** Password */
+            password: string;
+            /** Totp */
+            totp: string;
+        };
+        /**
          * TelemetryView
          * @description Several metrics over the same span.
          */
@@ -1748,6 +1908,8 @@ export interface components {
             recovery_expires_at: string | null;
             /** Roles */
             roles: components["schemas"]["fleet_server__staff__permissions__Role"][];
+            /** Sso Name */
+            sso_name: string | null;
             /** Totp Secret */
             totp_secret: string;
             /** Totp Uri */
@@ -1796,6 +1958,11 @@ export interface components {
              */
             roles: components["schemas"]["Role-Input"][] | null;
             /**
+             * Sso Name
+             * @default null
+             */
+            sso_name: string | null;
+            /**
              * Unlock
              * @default false
              */
@@ -1831,6 +1998,8 @@ export interface components {
             recovery_expires_at: string | null;
             /** Roles */
             roles: components["schemas"]["fleet_server__staff__permissions__Role"][];
+            /** Sso Name */
+            sso_name: string | null;
             /** Username */
             username: string;
         };
@@ -1896,6 +2065,8 @@ export type SchemaPageTokenView = components['schemas']['Page_TokenView_'];
 export type SchemaPageUserView = components['schemas']['Page_UserView_'];
 export type SchemaPasswordForm = components['schemas']['PasswordForm'];
 export type SchemaPoint = components['schemas']['Point'];
+export type SchemaPolicyForm = components['schemas']['PolicyForm'];
+export type SchemaPolicyView = components['schemas']['PolicyView'];
 export type SchemaPresenceSpan = components['schemas']['PresenceSpan'];
 export type SchemaPresenceState = components['schemas']['PresenceState'];
 export type SchemaPresenceTimeline = components['schemas']['PresenceTimeline'];
@@ -1913,6 +2084,8 @@ export type SchemaRoleInput = components['schemas']['Role-Input'];
 export type SchemaSeries = components['schemas']['Series'];
 export type SchemaSessionView = components['schemas']['SessionView'];
 export type SchemaSeverity = components['schemas']['Severity'];
+export type SchemaSpareCodes = components['schemas']['SpareCodes'];
+export type SchemaSpareCodesForm = components['schemas']['SpareCodesForm'];
 export type SchemaTelemetryView = components['schemas']['TelemetryView'];
 export type SchemaTokenCreated = components['schemas']['TokenCreated'];
 export type SchemaTokenForm = components['schemas']['TokenForm'];
@@ -2256,6 +2429,33 @@ export interface operations {
                     "application/json": components["schemas"]["RecoveryView"];
                 };
             };
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "auth.spare_codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SpareCodesForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpareCodes"];
+                };
+            };
+            401: components["responses"]["Problem"];
             422: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
@@ -2652,6 +2852,56 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TelemetryView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "security.policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "security.set_policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyView"];
                 };
             };
             401: components["responses"]["Problem"];
