@@ -91,6 +91,7 @@ class Platform:
     channels: dict[ChannelName, Breaker]
     raw: dict[ChannelName, Channel]
     orders: SqlOrderStore
+    driver: Driver
     payments: Payments
     identity: Identity
     bills: Bills
@@ -150,6 +151,7 @@ def build(settings: Settings, clock: Clock, http: aiohttp.ClientSession) -> Plat
         channels,
         raw,
         orders,
+        driver,
         payments,
         identity,
         bills,

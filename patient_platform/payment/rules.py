@@ -161,7 +161,8 @@ def _next_look(leg: Leg, start: datetime, touched: datetime, rules: ChannelRules
         return Item(believable, Duty.QUERY, leg.trade_no)
     last_look = max(deadline, earliest)
     if touched >= last_look:
-        return Item(touched, Duty.REVERSE, leg.trade_no)
+        duty = Duty.REVERSE if leg.queries else Duty.QUERY  # found after a power cut: it may be paid for long
+        return Item(touched, duty, leg.trade_no)
     poll_s = QR_POLL_S if leg.method is Method.QR_CODE and leg.state is Money.PENDING else rules.poll_s
     return Item(min(touched + timedelta(seconds=poll_s), max(last_look, touched)), Duty.QUERY, leg.trade_no)
 

@@ -8,6 +8,7 @@ import pytest
 
 from kit.store import Database, upgrade
 from patient_platform.app import MIGRATIONS
+from simulators.payments.keys import Keys, prepare
 from support.stores import STORES, StoreFactory, postgres_server, stores
 
 __all__ = ["postgres_server", "stores"]
@@ -35,3 +36,9 @@ async def database(platform_url: str) -> AsyncIterator[Database]:
     found = Database(platform_url)
     yield found
     await found.close()
+
+
+@pytest.fixture(scope="session")
+def site_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Make the wallets' keys once; they are slow."""
+    return prepare(tmp_path_factory.mktemp("site-keys"))

@@ -131,8 +131,9 @@ async def patient_site(
     style: str = "rest",
     code_api: str = "v3",
     clock: Clock | None = None,
+    drives: bool = True,
 ) -> AsyncIterator[PatientSite]:
-    """Run it all."""
+    """Run it all; without `drives` nothing is done about orders by itself."""
     clock = clock or SystemClock()
     wallets = PaymentServer(keys, clock, PaymentPlace())
     his = await asyncio.to_thread(HisServer, clock, HisPlace(folder / "his"))
@@ -143,7 +144,8 @@ async def patient_site(
         settings = settings_of(keys, wallets, his, folder, store_url, style=style, code_api=code_api)
         platform = await asyncio.to_thread(build, settings, clock, http)
         api, notify = kiosk_server(platform), notify_server(platform)
-        tasks += [spawn(group, one.run(), one.name) for one in (api, notify, platform.payments)]
+        services = (api, notify, platform.payments) if drives else (api, notify)
+        tasks += [spawn(group, one.run(), one.name) for one in services]
         await api.started()
         await notify.started()
         try:
