@@ -132,7 +132,8 @@ def build(settings: Settings, clock: Clock, http: aiohttp.ClientSession) -> Plat
     orders = SqlOrderStore(database)
     holder = f"{settings.worker}@{socket.gethostname()}:{os.getpid()}:{ulid(clock)[-6:]}"
     observer = _Observers(metrics)
-    driver = Driver(orders, channels, HisPoster(his), clock, holder[:80], observer)
+    poster = HisPoster(his, clock, server_timeout_s=settings.his.server_timeout_s)
+    driver = Driver(orders, channels, poster, clock, holder[:80], observer)
     payments = Payments(orders, driver, clock, at_once=settings.payment.payments_at_once)
     observer.payments = payments
     identity = Identity(IdentityStore(database, vault), his, clock)

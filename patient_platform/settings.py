@@ -42,6 +42,8 @@ class HisSettings(Section):
     url: Url = "http://127.0.0.1:9001/hisapi"
     token_file: SecretFile | None = None
     timeout_s: float = Field(default=15.0, gt=0.0, le=120.0)
+    server_timeout_s: float = Field(default=30.0, ge=30.0, le=3_600.0)
+    """How long a call that gave no answer may go on inside the HIS; nothing is posted again before that."""
     concurrency: int = Field(default=16, ge=1, le=500)
     """Calls under way at the same time; the rest waits, so that 100 kiosks cannot overrun the HIS."""
 

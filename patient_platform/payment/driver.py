@@ -163,6 +163,8 @@ class Driver:
         evidence = await self.channels[leg.channel].reverse(going)
         if evidence.event is MoneyEvent.NOT_REVERSIBLE:
             evidence = _as_kept(await self.channels[leg.channel].query(going), leg)
+        if evidence.event is MoneyEvent.CLOSED:
+            evidence = _as_closed(await self.channels[leg.channel].query(going), evidence)
         return await self._heard(order, leg.trade_no, evidence, f"{leg.channel} reverse")
 
     async def _heard(self, order: Order, trade_no: str, evidence: Evidence, note: str) -> Order:
@@ -313,6 +315,15 @@ def _as_kept(queried: Evidence, leg: Leg) -> Evidence:
     if queried.amount_fen != leg.amount_fen:
         return queried
     return replace(queried, event=MoneyEvent.NOT_REVERSIBLE)
+
+
+def _as_closed(queried: Evidence, closed: Evidence) -> Evidence:
+    """The patient may have paid just before: then money went back, and the page has to say so."""
+    if queried.event is MoneyEvent.PAID:
+        return _LOST  # closed and paid are not both true: reverse it once more
+    if queried.event is MoneyEvent.REFUSED and queried.paid_at is not None:
+        return replace(queried, event=MoneyEvent.REFUNDED)
+    return closed
 
 
 def description(order: Order) -> str:

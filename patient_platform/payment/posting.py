@@ -1,13 +1,20 @@
-"""Tells the HIS what was paid: chooses the HIS's operation by what the order is for, and reads its refusals."""
+"""Tells the HIS what was paid: chooses the HIS's operation by what the order is for, and reads its refusals.
+
+Two things a HIS may do that would post twice or lose a posting: say that it knows nothing while the first call is still
+running in it, and refuse a repeated call because of what the first one did.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final, assert_never
 
+from kit.clock import Clock
 from patient_platform.his.ports import His, HisCode, HisRefused, HisUnreachable, Payment, Posted
 from patient_platform.payment.model import Business, Leg, Order, Reason, Refund
 from patient_platform.payment.ports import PostAnswer, PostEvidence
+from patient_platform.payment.rules import HIS_MEMORY_S
 
 REASONS: Final[Mapping[HisCode, Reason]] = {
     HisCode.SLOT_TAKEN: Reason.SLOT_LOST,
@@ -24,8 +31,11 @@ _NAMES: Final = {Business.BILL: "bill", Business.REGISTRATION: "register"}
 class HisPoster:
     """See `ports.Poster`."""
 
-    def __init__(self, his: His) -> None:
+    def __init__(self, his: His, clock: Clock, *, server_timeout_s: float = HIS_MEMORY_S) -> None:
+        """`server_timeout_s` is how long a call that gave no answer may go on inside the HIS."""
         self._his = his
+        self._clock = clock
+        self._server_timeout = timedelta(seconds=server_timeout_s)
 
     async def post(self, order: Order, leg: Leg) -> PostEvidence:
         """See the port."""
@@ -33,12 +43,28 @@ class HisPoster:
         try:
             return _posted(await self._commit(order, payment))
         except HisRefused as refused:
-            return PostEvidence(PostAnswer.REJECTED, reason=REASONS[refused.code])
+            return await self._refused(order, leg, REASONS[refused.code])
         except HisUnreachable:
             return PostEvidence(PostAnswer.LOST)
 
     async def check(self, order: Order, leg: Leg) -> PostEvidence:
-        """See the port."""
+        """See the port; "never heard of it" counts only when no call of ours can be running any more."""
+        evidence = await self._known(order, leg)
+        started = order.posting_started_at
+        if evidence.answer is PostAnswer.NOT_FOUND and started is not None:
+            is_running = self._clock.utc() - started < self._server_timeout
+            return PostEvidence(PostAnswer.LOST) if is_running else evidence
+        return evidence
+
+    async def _refused(self, order: Order, leg: Leg, reason: Reason) -> PostEvidence:
+        """A HIS that does not know numbers again refuses what it has done itself: a second "no" is looked into."""
+        if order.posting_tries > 1:
+            evidence = await self._known(order, leg)
+            if evidence.answer is not PostAnswer.NOT_FOUND:
+                return evidence
+        return PostEvidence(PostAnswer.REJECTED, reason=reason)
+
+    async def _known(self, order: Order, leg: Leg) -> PostEvidence:
         try:
             found = await self._his.check_trade(leg.trade_no, _NAMES[order.business])
         except (HisRefused, HisUnreachable):

@@ -81,7 +81,7 @@ def _checked(leg: Leg, evidence: Evidence) -> MoneyEvent:
 
 def _noted(leg: Leg, evidence: Evidence, event: MoneyEvent, now: datetime) -> Leg:
     """What is kept of evidence whether or not it moves anything."""
-    is_paid = event in {MoneyEvent.PAID, MoneyEvent.NOT_REVERSIBLE}
+    is_paid = event in {MoneyEvent.PAID, MoneyEvent.NOT_REVERSIBLE, MoneyEvent.REFUNDED}
     return replace(
         leg,
         touched_at=leg.touched_at if evidence.source is Source.NOTIFICATION else now,
@@ -107,6 +107,8 @@ def _money_changed(order: Order, before: Leg, after: Leg, now: datetime) -> Outc
     if after.state is Money.LATE_PAID:
         order, bookings = refund(order, after, Reason.LATE_PAYMENT, now)
         return order, (ledger.paid(after), *bookings)
+    if after.state is Money.REVERSED:  # the patient has to be told, and begins anew if they like
+        return replace(order, ended_at=order.ended_at or now, reason=order.reason or after.reason), ()
     return order, ()
 
 

@@ -143,7 +143,7 @@ class ReceiptView(BaseModel):
     lines: list[ReceiptLine]
 
 
-_PAYABLE: Final = frozenset({Money.FAILED, Money.CLOSED, Money.REVERSED})
+_PAYABLE: Final = frozenset({Money.FAILED, Money.CLOSED})
 
 
 def view(order: Order) -> OrderView:
@@ -158,7 +158,7 @@ def view(order: Order) -> OrderView:
         business=order.business,
         session=order.session,
         amount_fen=order.amount_fen,
-        refunded_fen=order.refunded_fen(),
+        refunded_fen=order.refunded_fen() + _reversed_fen(order),
         channel=None if leg is None else leg.channel,
         method=None if leg is None else leg.method,
         money=money,
@@ -172,6 +172,11 @@ def view(order: Order) -> OrderView:
         advice=advice(order),
         reason=order.reason or (leg.reason if leg is not None and money is not Money.PAID else None),
     )
+
+
+def _reversed_fen(order: Order) -> int:
+    """What was paid and taken back at once, before it counted."""
+    return sum(leg.amount_fen for leg in order.legs if leg.state is Money.REVERSED)
 
 
 def money_of(order: Order) -> Money:
@@ -218,6 +223,8 @@ def _after_payment(order: Order) -> Advice:
 
 def _before_payment(order: Order) -> Advice:
     leg = order.leg
+    if leg is not None and leg.state is Money.REVERSED:
+        return Advice.REFUNDED
     if leg is None or leg.state in _PAYABLE:
         return Advice.PAY if order.ended_at is None else Advice.ENDED
     match leg.state:

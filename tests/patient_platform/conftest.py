@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from kit.store import Database, upgrade
 from patient_platform.app import MIGRATIONS
 from simulators.payments.keys import Keys, prepare
+from support.stepped_site import SteppedSite, stepped_site
 from support.stores import STORES, StoreFactory, postgres_server, stores
 
 __all__ = ["postgres_server", "stores"]
@@ -42,3 +44,10 @@ async def database(platform_url: str) -> AsyncIterator[Database]:
 def site_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """Make the wallets' keys once; they are slow."""
     return prepare(tmp_path_factory.mktemp("site-keys"))
+
+
+@pytest.fixture
+async def till(site_keys: Keys, tmp_path: Path, sqlite_platform_url: str) -> AsyncIterator[SteppedSite]:
+    """Run everything but time."""
+    async with stepped_site(site_keys, tmp_path, sqlite_platform_url) as found:
+        yield found

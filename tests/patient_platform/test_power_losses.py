@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from patient_platform.payment.model import ChannelName, Money
-from simulators.payments.keys import Keys
 from support.payment_fakes import Crash
-from support.stepped_site import SteppedSite, stepped_site
+from support.stepped_site import SteppedSite
 
 TAKEN_OVER_S = 91.0
 """Until another process may have the orders of one that has died."""
 
 
-@pytest.fixture
-async def till(site_keys: Keys, tmp_path: Path, sqlite_platform_url: str) -> AsyncIterator[SteppedSite]:
-    """Run everything but time."""
-    async with stepped_site(site_keys, tmp_path, sqlite_platform_url) as found:
-        yield found
-
-
-async def ordered(till: SteppedSite, number: int = 1, kiosk: str = "kiosk-1") -> str:
-    made = await till.site.order_bills(await till.site.identify(number, kiosk), kiosk)
-    assert made.status == 201, made
-    return str(made["order"])
-
-
 @pytest.mark.parametrize("wallet", list(ChannelName))
 async def test_6_power_fails_between_the_written_intent_and_the_request(till: SteppedSite, wallet: ChannelName) -> None:
     till.cut_wallet(wallet, "before submit")
-    order = await ordered(till)
+    order = await till.order_bills()
     with pytest.raises(Crash):
         await till.pay_by_code(order, wallet=wallet)
     await till.restart()
@@ -52,7 +35,7 @@ async def test_6_power_fails_between_the_written_intent_and_the_request(till: St
 @pytest.mark.parametrize("moment", ["before the intent", "before post", "after post"])
 async def test_7_power_fails_between_the_payment_and_the_posting(till: SteppedSite, moment: str) -> None:
     till.cut_posting(moment)
-    order = await ordered(till)
+    order = await till.order_bills()
     with pytest.raises(Crash):
         await till.pay_by_code(order)
     await till.restart()
@@ -78,7 +61,7 @@ async def test_7_power_fails_between_the_payment_and_the_posting(till: SteppedSi
 
 async def test_8_no_second_payment_while_one_has_no_outcome(till: SteppedSite) -> None:
     till.cut_wallet(ChannelName.WECHAT, "after submit")
-    order = await ordered(till)
+    order = await till.order_bills()
     with pytest.raises(Crash):
         await till.pay_by_code(order)
     await till.restart()

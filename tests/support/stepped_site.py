@@ -116,6 +116,12 @@ class SteppedSite:
             left_s -= step_s
             await self.drive()
 
+    async def order_bills(self, number: int = 1, kiosk: str = "kiosk-1") -> str:
+        """An order for everything patient `number` has to pay."""
+        made = await self.site.order_bills(await self.site.identify(number, kiosk), kiosk)
+        assert made.status == 201, made
+        return str(made["order"])
+
     async def pay(self, number: str, kiosk: str = "kiosk-1", **body: object) -> Answer:
         """Begin to pay, and do what is due."""
         begun = await self.site.pay(number, kiosk, **body)
@@ -165,7 +171,7 @@ class SteppedSite:
             store.note = "his post"
             self.driver.store = store
             return
-        poster = CutPoster(self.site.platform.his)
+        poster = CutPoster(self.site.platform.his, self.clock)
         poster.moment = moment
         self.driver.poster = poster
 

@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -171,9 +171,7 @@ class Alipay:
             return _lost(Source.QUERY)
         event = STATES.get(reply.trade_status or "", MoneyEvent.LOST)
         evidence = self._evidence(reply, event, Source.QUERY)
-        if event is MoneyEvent.REFUSED:
-            return Evidence(event, Source.QUERY, channel_no=reply.trade_no, reason=Reason.TIMED_OUT)
-        return evidence
+        return replace(evidence, reason=Reason.TIMED_OUT) if event is MoneyEvent.REFUSED else evidence
 
     async def reverse(self, leg: Leg) -> Evidence:
         """See the port."""

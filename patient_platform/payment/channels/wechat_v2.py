@@ -144,7 +144,9 @@ class WechatV2:
             return Evidence(MoneyEvent.LOST, Source.QUERY)
         if event is MoneyEvent.PAID:
             return self._paid(reply, leg.trade_no, Source.QUERY)
-        return Evidence(event, Source.QUERY, reason=STATE_REASONS.get(state))
+        return Evidence(
+            event, Source.QUERY, paid_at=_moment(reply.get("time_end", "")), reason=STATE_REASONS.get(state)
+        )
 
     async def reverse(self, leg: Leg) -> Evidence:
         """See the port."""
