@@ -14,6 +14,7 @@ from fleet_server.kioskctl.commands.enrolments import enrolments
 from fleet_server.kioskctl.commands.kiosks import alarms, events, kiosks, presence, release, revoke, show, telemetry
 from fleet_server.kioskctl.commands.policy import policy
 from fleet_server.kioskctl.commands.sign_in import login, logout
+from fleet_server.kioskctl.commands.sla import sla
 from fleet_server.kioskctl.commands.users import users
 from fleet_server.kioskctl.output import say
 from wire import __version__
@@ -58,6 +59,7 @@ cli.command()(release)
 cli.command()(audit)
 cli.add_typer(users, name="users")
 cli.command()(policy)
+cli.add_typer(sla, name="sla")
 cli.command()(doctor)
 
 

@@ -1,0 +1,1 @@
+"""The contract: what was promised, the clocks, availability, the monthly report and its proof."""
