@@ -47,7 +47,7 @@ from patient_platform.payment.driver import Driver
 from patient_platform.payment.model import ChannelName, Order, Posting
 from patient_platform.payment.ports import Channel
 from patient_platform.payment.posting import HisPoster
-from patient_platform.payment.routes import Paper, order_routes
+from patient_platform.payment.routes import Paper, order_routes, paper_routes
 from patient_platform.payment.service import Payments
 from patient_platform.payment.store import SqlOrderStore
 from patient_platform.reconciliation.service import Reconciliation
@@ -227,7 +227,8 @@ def kiosk_api(
         session_routes(platform.identity),
         bill_routes(platform.bills, platform.identity),
         registration_routes(platform.registration, platform.identity),
-        order_routes(platform.payments, paper),
+        order_routes(platform.payments),
+        paper_routes(platform.payments, paper),
     ]
     hooks: Hooks[KioskPrincipal] = Hooks(
         authenticate=authenticate, translate=translate, observe=_observer(platform.metrics)

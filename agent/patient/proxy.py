@@ -64,6 +64,8 @@ PASSAGES: Final = (
     Passage("lock_slot", "POST", f"{_SESSION}/slot-locks"),
     Passage("unlock_slot", "DELETE", f"{_SESSION}/slot-locks/{{lock}}"),
     Passage("make_order", "POST", f"{_SESSION}/orders"),
+    Passage("papers", "GET", f"{_SESSION}/papers"),
+    Passage("take_paper", "POST", f"{_SESSION}/papers/{{order}}"),
     Passage("pay", "POST", "/orders/{order}/pay", _PAY_S),
     Passage("cancel", "POST", "/orders/{order}/cancel"),
     Passage("order", "GET", "/orders/{order}", polls=True),

@@ -278,6 +278,10 @@ class Order:
     """What the HIS answered: reconciliation number, window, queue number."""
     fulfilment: Fulfilment = Fulfilment.NONE
     prints: int = 0
+    paper_kiosk: str | None = None
+    """Which kiosk prints or printed last; while it prints, no other may."""
+    paper_at: datetime | None = None
+    """When it began to."""
     ended_at: datetime | None = None
     """From then on nobody can pay for it any more."""
     is_released: bool = True

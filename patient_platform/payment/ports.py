@@ -215,3 +215,6 @@ class OrderStore(Protocol):
 
     async def open_of(self, kiosk: str) -> list[Order]:
         """Orders of a kiosk that are not over or whose paper is not out."""
+
+    async def posted_of(self, patient: str, since: datetime) -> list[Order]:
+        """What the HIS has accounted for a patient, of orders made since then."""

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from kit.web import Call, Problem, Routes
-from patient_platform.errors import Refusal
 from patient_platform.identity.access import KioskPrincipal
 from patient_platform.identity.routes import ROOT
 from patient_platform.identity.service import Identity
 from patient_platform.identity.vault import Vault
-from patient_platform.payment.model import Posting
 from patient_platform.payment.service import Payments, PayRequest
 from patient_platform.payment.views import (
     PAPER_EVENTS,
@@ -38,7 +36,7 @@ class Paper:
     campus: str
 
 
-def order_routes(payments: Payments, paper: Paper) -> Routes:
+def order_routes(payments: Payments) -> Routes:
     """Everything a kiosk does with an order it has."""
     routes = Routes("orders")
     one = f"{ROOT}/orders/{{order}}"
@@ -67,16 +65,36 @@ def order_routes(payments: Payments, paper: Paper) -> Routes:
     async def fulfilment(call: Call[KioskPrincipal], order: str, body: PaperBody) -> OrderView:
         return view(await payments.fulfil(order, call.principal.id, PAPER_EVENTS[body.state]))
 
-    @routes.get(f"{one}/receipt", permission="kiosk", summary="What to print")
-    async def paper_of(call: Call[KioskPrincipal], order: str) -> ReceiptView:
-        found = await payments.get(order, call.principal.id)
-        if found.posting is not Posting.POSTED:
-            raise Refusal("nothing_to_print", "this order has no receipt yet")
-        patient = await paper.identity.patient(found.patient)
-        return receipt(found, patient, paper.vault, paper.hospital, paper.campus)
-
     @routes.get(f"{ROOT}/open-orders", permission="kiosk", summary="What this kiosk has to show again")
     async def open_orders(call: Call[KioskPrincipal]) -> OrdersView:
         return OrdersView(orders=[view(order) for order in await payments.open_of(call.principal.id)])
+
+    return routes
+
+
+def paper_routes(payments: Payments, paper: Paper) -> Routes:
+    """What is printed, and where."""
+    routes = Routes("papers")
+    mine = f"{ROOT}/sessions/{{session}}/papers"
+
+    @routes.get(f"{ROOT}/orders/{{order}}/receipt", permission="kiosk", summary="What to print")
+    async def paper_of(call: Call[KioskPrincipal], order: str) -> ReceiptView:
+        found = await payments.printable(order, call.principal.id)
+        patient = await paper.identity.patient(found.patient)
+        return receipt(found, patient, paper.vault, paper.hospital, paper.campus)
+
+    @routes.get(mine, permission="kiosk", summary="What this patient can have printed")
+    async def papers(call: Call[KioskPrincipal], session: str) -> OrdersView:
+        found = await paper.identity.session(session, call.principal.id)
+        return OrdersView(orders=[view(order) for order in await payments.papers_of(found.patient)])
+
+    @routes.post(
+        f"{ROOT}/sessions/{{session}}/papers/{{order}}",
+        permission="kiosk",
+        summary="Print it here, wherever it was paid",
+    )
+    async def take_paper(call: Call[KioskPrincipal], session: str, order: str) -> OrderView:
+        found = await paper.identity.session(session, call.principal.id)
+        return view(await payments.take_paper(order, call.principal.id, found.patient))
 
     return routes

@@ -21,6 +21,7 @@ from patient_platform.payment.model import (
     OPEN_MONEY,
     OPEN_REFUNDS,
     ChannelName,
+    Fulfilment,
     Leg,
     Method,
     Money,
@@ -92,6 +93,8 @@ REFUND_POLL_S: Final = (2.0, 60.0, 300.0, 1_800.0, 7_200.0)
 FUNDS_RETRY_S: Final = 600.0
 UNPOST_RETRY_S: Final = (5.0, 30.0, 120.0, 600.0)
 RELEASE_RETRY_S: Final = 30.0
+PRINT_HOLD: Final = timedelta(seconds=120)
+"""A kiosk that prints has said how it went long before this; one that has not is gone."""
 
 
 def life_s(channel: ChannelName, method: Method) -> float:
@@ -124,6 +127,13 @@ def is_over(order: Order) -> bool:
     if order.posting in {Posting.READY, Posting.POSTING, Posting.POST_UNKNOWN, Posting.MANUAL}:
         return False
     return order.ended_at is not None or order.posting in {Posting.POSTED, Posting.REJECTED}
+
+
+def prints_elsewhere(order: Order, kiosk: str, now: datetime) -> bool:
+    """Whether another kiosk has this order's paper in its printer now."""
+    if order.fulfilment is not Fulfilment.PRINTING or order.paper_kiosk in {None, kiosk}:
+        return False
+    return order.paper_at is not None and now - order.paper_at < PRINT_HOLD
 
 
 def _of_leg(leg: Leg, order: Order) -> Iterator[Item]:

@@ -51,6 +51,8 @@ _CODES: Final = {
 LEGS_MAX: Final = 20
 """Tries to pay one order; more is no patient."""
 SAVES_MAX: Final = 10
+PAPERS_AGE: Final = timedelta(days=3)
+"""How long a patient can have a paper printed again at a kiosk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,13 @@ class Payments:
             raise Refusal("order_unknown", "there is no such order", status=404)
         return order
 
+    async def _shown(self, number: str, kiosk: str) -> Order:
+        """An order this kiosk may show: its own, or one whose paper it has taken over."""
+        order = await self.store.get(number)
+        if order is None or kiosk not in {order.kiosk, order.paper_kiosk}:
+            raise Refusal("order_unknown", "there is no such order", status=404)
+        return order
+
     async def pay(self, number: str, kiosk: str, request: PayRequest) -> Order:
         """Begin to collect the money.
 
@@ -183,19 +192,62 @@ class Payments:
                 return saved
         raise Refusal("order_busy", "the order is changing, try again", status=503)
 
+    async def printable(self, number: str, kiosk: str) -> Order:
+        """An order whose paper this kiosk may print.
+
+        Raises:
+            Refusal: `order_unknown`; `nothing_to_print`: the HIS has not accounted for it; `printing_elsewhere`.
+        """
+        order = await self._shown(number, kiosk)
+        if order.posting is not Posting.POSTED:
+            raise Refusal("nothing_to_print", "this order has no paper yet")
+        if rules.prints_elsewhere(order, kiosk, self._clock.utc()):
+            raise Refusal("printing_elsewhere", "another kiosk is printing this")
+        return order
+
+    async def papers_of(self, patient: str) -> list[Order]:
+        """What a patient can have printed at any kiosk: what was paid lately and did not go back."""
+        posted = await self.store.posted_of(patient, self._clock.utc() - PAPERS_AGE)
+        return [order for order in posted if not order.refunds]
+
+    async def take_paper(self, number: str, kiosk: str, patient: str) -> Order:
+        """Print a patient's paper at the kiosk they are at now, wherever they paid; only one kiosk prints at a time.
+
+        Raises:
+            Refusal: `order_unknown`: it is not this patient's; `nothing_to_print`, `printing_elsewhere`.
+        """
+        for _ in range(SAVES_MAX):
+            order = await self.store.get(number)
+            if order is None or order.patient != patient:
+                raise Refusal("order_unknown", "there is no such order", status=404)
+            now = self._clock.utc()
+            if order.posting is not Posting.POSTED or order.refunds:
+                raise Refusal("nothing_to_print", "this order has no paper")
+            if rules.prints_elsewhere(order, kiosk, now):
+                raise Refusal("printing_elsewhere", "another kiosk is printing this")
+            after = transitions.fulfil(order, FulfilmentEvent.PRINT, kiosk, now)
+            saved = await self._save(order, after, f"paper print at {kiosk}")
+            if saved is not None:
+                return saved
+        raise Refusal("order_busy", "the order is changing, try again", status=503)
+
     async def fulfil(self, number: str, kiosk: str, event: FulfilmentEvent) -> Order:
         """What became of the paper; said twice it changes nothing.
 
         Raises:
-            Refusal: `nothing_to_print`.
+            Refusal: `nothing_to_print`; `printing_elsewhere`: it is another kiosk's to print and to tell of.
         """
         for _ in range(SAVES_MAX):
-            order = await self.get(number, kiosk)
+            order = await self._shown(number, kiosk)
+            now = self._clock.utc()
+            is_mine = order.paper_kiosk in {None, kiosk}
+            if rules.prints_elsewhere(order, kiosk, now) or not (is_mine or event is FulfilmentEvent.PRINT):
+                raise Refusal("printing_elsewhere", "another kiosk is printing this")
             if not can_step(FULFILMENT, order.fulfilment, event):
                 if order.fulfilment.value == event.value:
                     return order
                 raise Refusal("nothing_to_print", "this order has no paper to print now")
-            saved = await self._save(order, transitions.fulfil(order, event), f"paper {event.value}")
+            saved = await self._save(order, transitions.fulfil(order, event, kiosk, now), f"paper {event.value}")
             if saved is not None:
                 return saved
         raise Refusal("order_busy", "the order is changing, try again", status=503)
@@ -225,7 +277,7 @@ class Payments:
         deadline_s = self._clock.monotonic() + wait_s
         while True:
             waiter = self._watch.waiter(number)
-            order = await self.get(number, kiosk)
+            order = await self._shown(number, kiosk)
             left_s = deadline_s - self._clock.monotonic()
             if order.version > after or left_s <= 0:
                 return order

@@ -85,6 +85,8 @@ class OrderRow(_Row, table=True):
     posted: dict[str, Any] = Field(sa_type=Json)  # Any: a JSON document
     fulfilment: str = Field(max_length=20)
     prints: int = Field(default=0)
+    paper_kiosk: str | None = Field(default=None, max_length=40)
+    paper_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     is_released: bool = Field(default=True)
     reason: str | None = Field(default=None, max_length=40)
@@ -329,6 +331,12 @@ class SqlOrderStore:
             return await _read(
                 connection, (ORDERS.c.kiosk == kiosk) & (ORDERS.c.is_over.is_(False) | owes_paper), limit=20
             )
+
+    async def posted_of(self, patient: str, since: datetime) -> list[Order]:
+        """See the port."""
+        async with self._database.read() as connection:
+            is_posted = (ORDERS.c.posting == Posting.POSTED.value) & (ORDERS.c.created_at >= since)
+            return await _read(connection, (ORDERS.c.patient == patient) & is_posted, limit=20)
 
     # --- for reconciliation and operators ------------------------------------------------------------------
 

@@ -235,15 +235,16 @@ def apply_refund(order: Order, refund_no: str, answer: RefundAnswer, now: dateti
 # --- paper -------------------------------------------------------------------------------------------------
 
 
-def fulfil(order: Order, event: FulfilmentEvent) -> Order:
-    """What became of the paper.
+def fulfil(order: Order, event: FulfilmentEvent, kiosk: str, now: datetime) -> Order:
+    """What became of the paper at a kiosk.
 
     Raises:
         IllegalTransition: nothing is to be printed, or not in this order.
     """
-    after = step(FULFILMENT, order.fulfilment, event)
-    prints = order.prints + (event is FulfilmentEvent.PRINT)
-    return replace(order, fulfilment=after, prints=prints)
+    order = replace(order, fulfilment=step(FULFILMENT, order.fulfilment, event))
+    if event is FulfilmentEvent.PRINT:
+        return replace(order, prints=order.prints + 1, paper_kiosk=kiosk, paper_at=now)
+    return order
 
 
 def needs_paper(order: Order) -> bool:

@@ -271,7 +271,7 @@ def receipt(order: Order, patient: Patient, vault: Vault, hospital: str, campus:
         "window": str(order.posted.get("window") or ""),
         "time": " - ".join(str(facts[name]) for name in ("begin", "end") if facts.get(name)),
         "reconciliation_no": str(order.posted.get("reconciliation_no") or ""),
-        "copy": "" if order.prints == 0 else "补打",
+        "copy": "补打" if order.prints > (order.fulfilment is Fulfilment.PRINTING) else "",
     }
     lines = [
         ReceiptLine(

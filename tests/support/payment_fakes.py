@@ -18,6 +18,7 @@ from patient_platform.payment.model import (
     Method,
     MoneyEvent,
     Order,
+    Posting,
     Reason,
     Refund,
 )
@@ -316,6 +317,13 @@ class MemoryStore:
 
     async def open_of(self, kiosk: str) -> list[Order]:
         return [order for order in self.orders.values() if order.kiosk == kiosk and not rules.is_over(order)]
+
+    async def posted_of(self, patient: str, since: datetime) -> list[Order]:
+        return [
+            order
+            for order in self.orders.values()
+            if order.patient == patient and order.posting is Posting.POSTED and order.created_at >= since
+        ]
 
 
 _LOST = Evidence(MoneyEvent.LOST, Source.RESPONSE)

@@ -114,7 +114,7 @@ export interface paths {
             cookie?: never;
         };
         /** What to print */
-        get: operations["orders.paper_of"];
+        get: operations["papers.paper_of"];
         put?: never;
         post?: never;
         delete?: never;
@@ -253,6 +253,40 @@ export interface paths {
         put?: never;
         /** Order what is to be paid */
         post: operations["kiosk.order"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/platform/v1/sessions/{session}/papers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What this patient can have printed */
+        get: operations["papers.papers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/platform/v1/sessions/{session}/papers/{order}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Print it here, wherever it was paid */
+        post: operations["papers.take_paper"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1082,7 +1116,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "orders.paper_of": {
+    "papers.paper_of": {
         parameters: {
             query?: never;
             header?: never;
@@ -1310,6 +1344,59 @@ export interface operations {
         responses: {
             /** @description Success */
             201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "papers.papers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrdersView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "papers.take_paper": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
