@@ -268,6 +268,17 @@ describe("the printer", () => {
     expect(hospital.order.fulfilment).toBe("printed");
   });
 
+  it("of another kiosk that is at it keeps ours from printing too", async () => {
+    const { agent, hospital } = walk;
+    hospital.order = anOrder(SETTLED);
+    hospital.openOrders = [hospital.order];
+    for (let told = 0; told < 2; told += 1) hospital.next("POST", "/fulfilment", problem(409, "printing_elsewhere"));
+    await walk.start();
+    await walk.advance(1_000);
+    expect(walk.text).toContain("不影响已完成的付款");
+    expect(agent.taken.filter(({ name }) => name === "Printer.Print")).toEqual([]);
+  });
+
   it("that does not know is not asked twice", async () => {
     const { agent, hospital } = walk;
     agent.endsWith("Printer.Print", { errorCode: "unknown" }, "commandErrorCode");
