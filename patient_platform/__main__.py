@@ -16,7 +16,7 @@ from dataclasses import asdict
 from datetime import date
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import sqlalchemy.exc
 import typer
@@ -29,16 +29,32 @@ from kit.settings import SettingsError, load
 from kit.store import MigrationError, StoreError, migrate
 from kit.supervise import SdNotifier
 from kit.web import ListenError
-from patient_platform.app import MIGRATIONS, Platform, build, client_session, openapi_document, require_schema
+from patient_platform.app import (
+    MIGRATIONS,
+    Platform,
+    build,
+    certificate_files,
+    client_session,
+    openapi_document,
+    require_schema,
+)
 from patient_platform.app import run as run_platform
 from patient_platform.errors import PlatformError, Refusal, SetupError
 from patient_platform.identity.vault import rotate
 from patient_platform.money import Fen, to_yuan
+from patient_platform.payment.channels.certificates import CertificateWatch, Urgency
 from patient_platform.reconciliation.model import NAMES, Batch, BatchState
 from patient_platform.settings import ENV_PREFIX, SETTINGS_FILE, Settings
 from wire import __version__
 
 T = TypeVar("T")
+URGENCIES: Final = {
+    Urgency.FINE: "正常 (fine)",
+    Urgency.SOON: "30 天内到期 (soon)",
+    Urgency.URGENT: "7 天内到期 (urgent)",
+    Urgency.OVER: "已过期 (over)",
+    Urgency.UNREADABLE: "文件不可读 (unreadable)",
+}
 
 
 class Exit(IntEnum):
@@ -139,6 +155,20 @@ def ledger(data_dir: DataDir = None) -> None:
         table.add_row(account, to_yuan(amount))
     table.add_row("合计 (sum)", to_yuan(Fen(sum(balances.values()))))
     out.print(table)
+
+
+@cli.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """检查证书还剩多少天, 30 天以内即报 (how long certificates are good for)。"""
+    settings = _settings(data_dir)
+    terms = CertificateWatch(certificate_files(settings), SystemClock()).look()
+    table = Table("证书 (certificate)", Column("剩余天数 (days left)", justify="right"), "", box=None, pad_edge=False)
+    for term in terms:
+        days = "-" if term.left_days is None else f"{term.left_days:.1f}"
+        table.add_row(term.name, days, URGENCIES[term.urgency])
+    out.print(table)
+    if any(term.urgency is not Urgency.FINE for term in terms):
+        raise typer.Exit(Exit.SETUP)
 
 
 @cli.command()

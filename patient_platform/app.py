@@ -39,7 +39,8 @@ from patient_platform.identity.vault import Vault, open_vault
 from patient_platform.kiosk import Desk, kiosk_routes
 from patient_platform.payment.channels.alipay import Alipay, App
 from patient_platform.payment.channels.breaker import Breaker
-from patient_platform.payment.channels.notify import notify_handlers
+from patient_platform.payment.channels.certificates import CertificateWatch
+from patient_platform.payment.channels.notify import notify_handlers, v3_of
 from patient_platform.payment.channels.wechat_signing import WechatKeys, private_key, public_key
 from patient_platform.payment.channels.wechat_v2 import WechatV2
 from patient_platform.payment.channels.wechat_v3 import Merchant, WechatV3
@@ -65,6 +66,8 @@ METRICS: Final = (
     MetricSpec("patient_http_request_seconds", Kind.HISTOGRAM, "time to answer", ("operation",)),
     MetricSpec("patient_orders_total", Kind.COUNTER, "orders by what became of them", ("business", "outcome")),
     MetricSpec("patient_channel_open", Kind.GAUGE, "1 while a channel takes new payments", ("channel",)),
+    MetricSpec("patient_channel_skew_seconds", Kind.GAUGE, "a channel's clock ahead of ours", ("channel",)),
+    MetricSpec("patient_certificate_left_days", Kind.GAUGE, "until a certificate runs out", ("certificate",)),
     MetricSpec("patient_his_up", Kind.GAUGE, "1 while the HIS answers"),
 )
 _OUTCOMES: Final = frozenset({Posting.POSTED, Posting.REJECTED, Posting.MANUAL})
@@ -97,6 +100,7 @@ class Platform:
     bills: Bills
     registration: Registration
     reconciliation: Reconciliation
+    certificates: CertificateWatch
     metrics: Metrics
     http: aiohttp.ClientSession
 
@@ -158,6 +162,7 @@ def build(settings: Settings, clock: Clock, http: aiohttp.ClientSession) -> Plat
         bills,
         registration,
         reconciliation,
+        CertificateWatch(certificate_files(settings), clock),
         metrics,
         http,
     )
@@ -208,6 +213,7 @@ def services_of(platform: Platform) -> list[Service]:
     return [
         Supervised(platform.payments.name, platform.payments.run),
         Supervised(platform.health.name, platform.health.run),
+        Supervised(platform.certificates.name, platform.certificates.run),
         kiosk_server(platform),
         notify_server(platform),
     ]
@@ -302,6 +308,12 @@ def _metrics_handler(platform: Platform) -> Callable[[web.Request], Awaitable[we
         platform.metrics.gauge("patient_his_up").set(platform.health.is_up)
         for name, breaker in platform.channels.items():
             platform.metrics.gauge("patient_channel_open", channel=name.value).set(breaker.is_open_for_business)
+        wechat = v3_of(platform.raw)
+        if wechat is not None:
+            platform.metrics.gauge("patient_channel_skew_seconds", channel=wechat.name.value).set(wechat.skew_s)
+        for term in platform.certificates.terms:
+            if term.left_days is not None:
+                platform.metrics.gauge("patient_certificate_left_days", certificate=term.name).set(term.left_days)
         body = await asyncio.to_thread(platform.metrics.render)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
@@ -350,6 +362,17 @@ def _wechat(settings: WechatSettings, notify_url: str, http: aiohttp.ClientSessi
     if settings.code_api is CodeApi.V3:
         return channel
     return WechatV2.of(settings, http, channel, clock)
+
+
+def certificate_files(settings: Settings) -> dict[str, Path]:
+    """What runs out one day, by the name it has in the log."""
+    files = {"kiosk_api": settings.kiosk_api.certificate_file}
+    wechat = settings.wechat
+    if wechat is not None:
+        files |= {f"wechat_platform_{serial}": path for serial, path in wechat.platform_keys.items()}
+        named = {"wechat_merchant": wechat.merchant_certificate_file, "wechat_client": wechat.client_certificate_file}
+        files |= {name: path for name, path in named.items() if path is not None}
+    return files
 
 
 def _alipay(settings: AlipaySettings, notify_url: str, http: aiohttp.ClientSession, clock: Clock) -> Channel:

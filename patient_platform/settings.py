@@ -63,8 +63,10 @@ class WechatSettings(Section):
     appid: str = Field(pattern=r"^[A-Za-z0-9]{8,32}$")
     merchant_key_file: SecretFile
     merchant_serial: str = Field(pattern=r"^[0-9A-F]{8,64}$")
+    merchant_certificate_file: Path | None = None
+    """The certificate of the merchant key (`apiclient_cert.pem`): watched, because it runs out."""
     platform_keys: dict[str, Path]
-    """Public keys that sign answers, by `Wechatpay-Serial`; two of them while a key is being rotated."""
+    """Public keys or platform certificates that sign answers, by `Wechatpay-Serial`; two while one is being rotated."""
     apiv3_key_file: SecretFile
     code_api: CodeApi = CodeApi.V3
     apiv2_key_file: SecretFile | None = None

@@ -19,6 +19,7 @@ from patient_platform.payment.model import ChannelName, Leg, Order
 from patient_platform.payment.ports import Change, Charge, Evidence, PostEvidence
 from patient_platform.payment.posting import HisPoster
 from patient_platform.payment.store import SqlOrderStore
+from patient_platform.settings import Settings
 from simulators.payments.keys import Keys
 from support.patient_site import Answer, PatientSite, kiosk_server, patient_site
 from support.payment_fakes import Crash
@@ -175,11 +176,11 @@ class SteppedSite:
         poster.moment = moment
         self.driver.poster = poster
 
-    async def restart(self) -> None:
+    async def restart(self, settings: Settings | None = None) -> None:
         """A new process on the same store: nothing else is left of the old one."""
         old = self.site
         await old.platform.database.close()
-        platform = await asyncio.to_thread(build, old.platform.settings, self.clock, old.http)
+        platform = await asyncio.to_thread(build, settings or old.platform.settings, self.clock, old.http)
         api = kiosk_server(platform)
         self.servers.append(spawn(self.group, api.run(), api.name))
         await api.started()

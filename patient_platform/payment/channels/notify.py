@@ -69,14 +69,16 @@ class Notifications:
 
 def notify_handlers(payments: Payments, channels: Mapping[ChannelName, Channel]) -> Notifications:
     """The doors for the channels that are configured."""
-    wechat, alipay = channels.get(ChannelName.WECHAT), channels.get(ChannelName.ALIPAY)
+    alipay = channels.get(ChannelName.ALIPAY)
+    return Notifications(payments, v3_of(channels), alipay if isinstance(alipay, Alipay) else None)
+
+
+def v3_of(channels: Mapping[ChannelName, Channel]) -> WechatV3 | None:
+    """WeChat's newer interface, which is there beside the older one too."""
+    wechat = channels.get(ChannelName.WECHAT)
     if isinstance(wechat, WechatV2):
-        wechat = wechat.newer
-    return Notifications(
-        payments,
-        wechat if isinstance(wechat, WechatV3) else None,
-        alipay if isinstance(alipay, Alipay) else None,
-    )
+        return wechat.newer
+    return wechat if isinstance(wechat, WechatV3) else None
 
 
 async def _body(request: web.Request) -> bytes | None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.x509 import load_pem_x509_certificate
 
 from kit.clock import Clock
 from patient_platform.errors import SetupError
@@ -30,6 +31,14 @@ PROBE: Final = "WECHATPAY/SIGNTEST/"
 
 class BadSignature(Exception):
     """The message is not from the channel, or too old."""
+
+
+class ClockDiffers(BadSignature):
+    """The message is from the channel and of another time: an old one sent again, or one of the two clocks is wrong."""
+
+    def __init__(self, skew_s: float) -> None:
+        super().__init__(f"not of the last five minutes: {skew_s:+.0f} s")
+        self.skew_s = skew_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +64,29 @@ class WechatKeys:
             f'timestamp="{stamp}",serial_no="{self.serial}"'
         )
 
-    def verify(self, headers: Mapping[str, str], body: bytes, clock: Clock) -> None:
-        """Insist on the signature of an answer or a notification.
+    def verify(self, headers: Mapping[str, str], body: bytes, clock: Clock) -> float:
+        """Insist on the signature of an answer or a notification; by how many seconds its clock is ahead of ours.
 
         Raises:
-            BadSignature: none, wrong, of an unknown key, a probe, or not of the last five minutes.
+            BadSignature: none, wrong, of an unknown key, or a probe.
+            ClockDiffers: rightly signed, and not of the last five minutes.
         """
         serial, stamp = headers.get("Wechatpay-Serial", ""), headers.get("Wechatpay-Timestamp", "")
         nonce, signature = headers.get("Wechatpay-Nonce", ""), headers.get("Wechatpay-Signature", "")
         key = self.public.get(serial)
         if key is None or not signature or signature.startswith(PROBE):
             raise BadSignature("no signature of a known key")
-        if not stamp.isdecimal() or abs(clock.utc().timestamp() - int(stamp)) > AGE_MAX_S:
-            raise BadSignature("not of the last five minutes")
+        if not stamp.isdecimal():
+            raise BadSignature("no time")
         message = f"{stamp}\n{nonce}\n".encode() + body + b"\n"
         try:
             key.verify(base64.b64decode(signature, validate=True), message, padding.PKCS1v15(), SHA256())
         except (InvalidSignature, binascii.Error, ValueError) as error:
             raise BadSignature("the signature does not fit") from error
+        skew_s = int(stamp) - clock.utc().timestamp()
+        if abs(skew_s) > AGE_MAX_S:
+            raise ClockDiffers(skew_s)
+        return skew_s
 
     def unseal(self, nonce: str, associated_data: str, ciphertext: str) -> bytes:
         """Open the resource of a notification.
@@ -103,13 +117,14 @@ def private_key(pem: str) -> rsa.RSAPrivateKey:
 
 
 def public_key(pem: bytes) -> rsa.RSAPublicKey:
-    """An RSA key of a channel.
+    """An RSA key of a channel: the key itself, or the certificate that is around it.
 
     Raises:
         SetupError: it is none.
     """
     try:
-        key = load_pem_public_key(pem)
+        is_certificate = b"BEGIN CERTIFICATE" in pem
+        key = load_pem_x509_certificate(pem).public_key() if is_certificate else load_pem_public_key(pem)
     except ValueError as error:
         raise SetupError("the channel's key is no public key in PEM") from error
     if not isinstance(key, rsa.RSAPublicKey):

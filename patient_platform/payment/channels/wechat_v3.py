@@ -18,11 +18,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from yarl import URL
 
 from kit.clock import Clock
+from kit.logs import get_logger
 from patient_platform.money import Fen
 from patient_platform.payment.channels.answers import BILL_BYTES, Answer, Ask, NoAnswer, fetch
 from patient_platform.payment.channels.bills import BillInvalid, BillNotReady
 from patient_platform.payment.channels.wechat_bill import read_bill
-from patient_platform.payment.channels.wechat_signing import BadSignature, WechatKeys
+from patient_platform.payment.channels.wechat_signing import AGE_MAX_S, BadSignature, ClockDiffers, WechatKeys
 from patient_platform.payment.model import ChannelName, Leg, Method, MoneyEvent, Reason, Refund
 from patient_platform.payment.ports import BillRow, Charge, Evidence, RefundAnswer, Source
 
@@ -31,6 +32,7 @@ REFUNDS: Final = "/v3/refund/domestic/refunds"
 DESCRIPTION_MAX: Final = 60
 _OK: Final = frozenset({200, 202, 204})
 _NOT_FOUND: Final = 404
+log = get_logger(__name__)
 
 STATES: Final[Mapping[str, MoneyEvent]] = {
     "SUCCESS": MoneyEvent.PAID,
@@ -140,6 +142,8 @@ class WechatV3:
         self._http = http
         self._merchant = merchant
         self._clock = clock
+        self.skew_s = 0.0
+        """By how much WeChat's clock was ahead of ours when it answered last."""
 
     async def submit(self, charge: Charge) -> Evidence:
         """See the port."""
@@ -282,10 +286,21 @@ class WechatV3:
         data = text.encode() if body is not None else None
         answer = await fetch(self._http, Ask(method, url, headers, data, self._merchant.timeout_s))
         try:
-            keys.verify(answer.headers, answer.body, self._clock)
+            self._note_skew(keys.verify(answer.headers, answer.body, self._clock))
         except BadSignature as error:
+            if isinstance(error, ClockDiffers):
+                self._note_skew(error.skew_s)
             raise NoAnswer(str(error)) from error
         return answer
+
+    def _note_skew(self, skew_s: float) -> None:
+        """Nobody can pay while the clocks differ, and only this line says why."""
+        was_off, is_off = abs(self.skew_s) > AGE_MAX_S, abs(skew_s) > AGE_MAX_S
+        self.skew_s = skew_s
+        if is_off and not was_off:
+            log.error("channel.clock_differs", channel=self.name.value, skew_s=round(skew_s))
+        elif was_off and not is_off:
+            log.warning("channel.clock_agrees", channel=self.name.value, skew_s=round(skew_s))
 
     async def _download(self, link: str) -> bytes:
         """The second step: signed by us, not by them; its hash stands in the first answer."""
