@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from cryptography import x509
@@ -24,6 +23,7 @@ from patient_platform.identity.masking import is_resident_number, mask_name, mas
 from patient_platform.identity.vault import Unsealable, Vault, open_vault, rotate
 from patient_platform.payment.channels.wechat_signing import BadSignature
 from simulators.payments.keys import Keys, prepare
+from simulators.payments.signatures import answer_text, rsa_sign
 from simulators.people import People
 from support.patient_site import PatientSite, patient_site
 
@@ -161,13 +161,16 @@ async def test_24_a_true_notice_is_taken_and_anything_else_refused(site: Patient
 async def test_a_notice_of_yesterday_is_no_notice(site: PatientSite) -> None:
     wechat = site.platform.raw[next(name for name in site.platform.raw if name.value == "wechat")]
     keys = wechat._merchant.keys  # type: ignore[attr-defined]
-    clock = Mock(utc=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    clock = ManualClock(datetime(2025, 12, 31, tzinfo=UTC))
+    stamp = str(int(clock.utc().timestamp()))
     headers = {
         "Wechatpay-Serial": next(iter(keys.public)),
-        "Wechatpay-Timestamp": str(int(datetime(2025, 12, 31, tzinfo=UTC).timestamp())),
+        "Wechatpay-Timestamp": stamp,
         "Wechatpay-Nonce": "n",
-        "Wechatpay-Signature": "AAAA",
+        "Wechatpay-Signature": rsa_sign(site.wallets.desk.keys.platform, answer_text(stamp, "n", b"{}")),
     }
+    keys.verify(headers, b"{}", clock)
+    clock.advance(86_400)
     with pytest.raises(BadSignature, match="five minutes"):
         keys.verify(headers, b"{}", clock)
 
