@@ -25,6 +25,9 @@ class LegMovement:
     is_held: bool
     is_posted: bool
     paid_at: datetime | None
+    posted_at: datetime | None
+    is_reversed: bool
+    """We took it back at once: what the channel may have collected went back with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class RefundMovement:
     order: str
     amount_fen: Fen
     is_done: bool
+    is_failed: bool
+    """It will not happen without a person."""
     needs_his: bool
     requested_at: datetime
 
@@ -54,6 +59,7 @@ _LEG_MOVEMENT: Final = (
     LEGS.c.amount_fen,
     LEGS.c.state,
     LEGS.c.paid_at,
+    LEGS.c.reversals,
     ORDERS.c.posted_at,
 )
 _REFUND_MOVEMENT: Final = (
@@ -66,6 +72,7 @@ _REFUND_MOVEMENT: Final = (
     REFUNDS.c.requested_at,
 )
 _HELD: Final = frozenset({Money.PAID.value, Money.LATE_PAID.value})
+_RETURNED: Final = frozenset({Money.REVERSED.value, Money.CLOSED.value})
 _AT_ONCE: Final = 500
 
 
@@ -82,13 +89,17 @@ def _is_in(at: datetime | None, window: tuple[datetime, datetime]) -> bool:
 def _leg_movement(row: Any) -> LegMovement:  # noqa: ANN401 - columns of the row
     is_held = row.state in _HELD
     is_posted = row.posted_at is not None and row.state == Money.PAID.value
-    return LegMovement(row.trade_no, row.order, Fen(row.amount_fen), is_held, is_posted, row.paid_at)
+    is_reversed = row.state in _RETURNED and row.reversals > 0
+    return LegMovement(
+        row.trade_no, row.order, Fen(row.amount_fen), is_held, is_posted, row.paid_at, row.posted_at, is_reversed
+    )
 
 
 def _refund_movement(row: Any) -> RefundMovement:  # noqa: ANN401 - columns of the row
     is_done = row.state == RefundState.SUCCESS.value
+    is_failed = row.state == RefundState.MANUAL.value
     return RefundMovement(
-        row.refund_no, row.trade_no, row.order, Fen(row.amount_fen), is_done, row.needs_his, row.requested_at
+        row.refund_no, row.trade_no, row.order, Fen(row.amount_fen), is_done, is_failed, row.needs_his, row.requested_at
     )
 
 

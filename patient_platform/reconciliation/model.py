@@ -58,6 +58,9 @@ class OurRow:
     is_paid: bool
     is_posted: bool
     at: datetime | None
+    posted_at: datetime | None = None
+    is_reversed: bool = False
+    """We took it back at once, so what the channel collected and what it returned belong together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class OurRefund:
     in_his: bool
     """The HIS has taken its posting back for it."""
     at: datetime
+    is_failed: bool = False
+    """It will not happen without a person, whatever the bill says of the day it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ class Books:
     day: date
     payments: tuple[OurRow, ...]
     refunds: tuple[OurRefund, ...]
+    suspense: frozenset[str] = frozenset()
+    """Trade numbers that the HIS's list of the day before did not have, because they were posted around midnight."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from patient_platform.his.ports import HisTrade
@@ -19,6 +19,8 @@ from patient_platform.reconciliation.model import Books, Code, Finding, OurRefun
 
 OUR_NUMBER: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}\d{2}")
 """A ULID and the number of the try: what we never made is somebody else's."""
+MIDNIGHT: Final = timedelta(minutes=10)
+"""A payment a few minutes before or after midnight may stand on the other day in another book."""
 
 
 def compare(books: Books, bill: Sequence[BillRow], his: Sequence[HisTrade]) -> list[Finding]:
@@ -26,7 +28,7 @@ def compare(books: Books, bill: Sequence[BillRow], his: Sequence[HisTrade]) -> l
     posted = {trade.trade_no: trade for trade in his if trade.refund_no is None}
     unposted = {trade.refund_no: trade for trade in his if trade.refund_no is not None}
     ours = {row.trade_no: row for row in books.payments}
-    findings = list(_payments(books.day, ours, bill, posted))
+    findings = list(_payments(books, ours, bill, posted))
     findings += _refunds(books, bill, unposted)
     findings += _twice(findings, ours)
     return findings
@@ -67,15 +69,33 @@ def _is_on(row: OurRow, day: date) -> bool:
     return row.at is not None and row.at.astimezone(HOSPITAL_TIME).date() == day
 
 
+def _may_be_another_day(posted_at: datetime | None, day: date) -> bool:
+    """Whether the HIS, whose day ends a little before midnight, may have it in the list of another day."""
+    if posted_at is None:
+        return False
+    return posted_at < _begin(day) + MIDNIGHT or _is_for_later(posted_at, day)
+
+
+def _is_for_later(posted_at: datetime, day: date) -> bool:
+    return posted_at >= _begin(day + timedelta(days=1)) - MIDNIGHT
+
+
+def _begin(day: date) -> datetime:
+    return datetime.combine(day, time.min, HOSPITAL_TIME).astimezone(UTC)
+
+
 def _payments(
-    day: date, ours: Mapping[str, OurRow], bill: Sequence[BillRow], posted: Mapping[str, HisTrade]
+    books: Books, ours: Mapping[str, OurRow], bill: Sequence[BillRow], posted: Mapping[str, HisTrade]
 ) -> Iterator[Finding]:
+    day = books.day
     paid = {row.trade_no: row for row in bill if row.status is BillStatus.PAID}
     revoked = {row.trade_no for row in bill if row.status is BillStatus.REVOKED}
     for number, row in paid.items():
         yield _paid(day, ours.get(number), row, posted.get(number))
     for number, mine in ours.items():
-        if number not in paid:
+        if number in books.suspense and number not in paid and mine.is_paid and mine.is_posted:
+            yield _from_suspense(day, mine, posted.get(number))
+        elif number not in paid:
             yield from _without_channel(day, mine, posted.get(number), is_revoked=number in revoked)
     for number, trade in posted.items():
         if number not in paid and number not in ours:
@@ -93,14 +113,25 @@ def _paid(day: date, mine: OurRow | None, row: BillRow, trade: HisTrade | None) 
         return Finding(code, number, number, mine.order, mine.amount_fen, row.amount_fen, his_fen)
 
     if not mine.is_paid:
-        return found(Code.L2)
+        return found(Code.OK if mine.is_reversed and trade is None else Code.L2)
     if mine.amount_fen != row.amount_fen or (his_fen is not None and his_fen != row.amount_fen):
         return found(Code.A1)
     if mine.is_posted and trade is None:
-        return found(Code.L1 if _is_on(mine, day) else Code.D1)
+        is_here = _is_on(mine, day) and not _may_be_another_day(mine.posted_at, day)
+        return found(Code.L1 if is_here else Code.D1)
     if not mine.is_posted and trade is not None:
         return found(Code.L1)
     return found(Code.OK if _is_on(mine, day) else Code.D1)
+
+
+def _from_suspense(day: date, mine: OurRow, trade: HisTrade | None) -> Finding:
+    """Yesterday's payment, which the HIS had left for today: now it is here, or in no list at all."""
+    if trade is not None:
+        code = Code.OK if trade.amount_fen == mine.amount_fen else Code.A1
+    else:
+        code = Code.D1 if mine.posted_at is not None and _is_for_later(mine.posted_at, day) else Code.L1
+    his_fen = None if trade is None else trade.amount_fen
+    return Finding(code, mine.trade_no, mine.trade_no, mine.order, mine.amount_fen, mine.amount_fen, his_fen)
 
 
 def _without_channel(day: date, mine: OurRow, trade: HisTrade | None, *, is_revoked: bool) -> Iterator[Finding]:
@@ -116,9 +147,15 @@ def _without_channel(day: date, mine: OurRow, trade: HisTrade | None, *, is_revo
 
 def _refunds(books: Books, bill: Sequence[BillRow], unposted: Mapping[str, HisTrade]) -> Iterator[Finding]:
     ours = {row.refund_no: row for row in books.refunds}
-    theirs = {row.refund_no: row for row in bill if row.status is BillStatus.REFUNDED}
-    for number, row in theirs.items():
-        yield _refunded(ours.get(number or ""), row, unposted)
+    reversed_ = {row.trade_no for row in books.payments if row.is_reversed}
+    rows = [row for row in bill if row.status is BillStatus.REFUNDED]
+    theirs = {row.refund_no for row in rows}
+    for row in rows:
+        mine = ours.get(row.refund_no or "")
+        if mine is None and row.trade_no in reversed_:
+            yield Finding(Code.OK, f"{row.trade_no}R0", row.trade_no, channel_fen=Fen(-row.amount_fen))
+        else:
+            yield _refunded(mine, row, unposted)
     for number, mine in ours.items():
         if number in theirs:
             continue
@@ -140,6 +177,8 @@ def _refunded(mine: OurRefund | None, row: BillRow, unposted: Mapping[str, HisTr
     trade = unposted.get(mine.refund_no)
     if mine.amount_fen != row.amount_fen:
         return _refund(Code.A1, mine, row, trade)
+    if mine.is_failed:
+        return _refund(Code.R3, mine, row, trade)
     if mine.in_his and trade is None:
         return _refund(Code.R4, mine, row, trade)
     return _refund(Code.OK, mine, row, trade)
@@ -162,7 +201,10 @@ def _twice(findings: Sequence[Finding], ours: Mapping[str, OurRow]) -> Iterator[
     kept: dict[str, list[Finding]] = {}
     for finding in findings:
         mine = ours.get(finding.trade_no)
-        if mine is not None and finding.number == finding.trade_no and finding.channel_fen is not None:
+        is_back = mine is not None and mine.is_reversed and finding.code is Code.OK
+        if mine is None or is_back:
+            continue
+        if finding.number == finding.trade_no and finding.channel_fen is not None:
             kept.setdefault(mine.order, []).append(finding)
     returned = {finding.trade_no for finding in findings if finding.number != finding.trade_no}
     for same in kept.values():

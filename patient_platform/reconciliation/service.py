@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
 
 from kit.clock import Clock
 from kit.store import Database
@@ -17,10 +16,8 @@ from patient_platform.payment.movements import Movements, movements_of
 from patient_platform.payment.ports import BillRow, Channel
 from patient_platform.reconciliation import rules
 from patient_platform.reconciliation.model import Batch, BatchState, Books, Code, OurRefund, OurRow
+from patient_platform.reconciliation.rules import MIDNIGHT
 from patient_platform.reconciliation.store import ReconciliationStore
-
-MIDNIGHT: Final = timedelta(minutes=10)
-"""A payment a few minutes before or after midnight may stand on the other day in another book."""
 
 
 class Reconciliation:
@@ -73,7 +70,7 @@ class Reconciliation:
             return Batch(day, name, version, BatchState.WAITING, now, str(error)[:400])
         except BillInvalid as error:
             return Batch(day, name, version, BatchState.INVALID, now, str(error)[:400])
-        books = await self._books(day, name, bill, his)
+        books = await self._books(day, name, bill, his, await self._suspense(day - timedelta(days=1), name))
         findings = rules.compare(books, bill, _of_channel(his, books, bill))
         return Batch(
             day,
@@ -87,17 +84,27 @@ class Reconciliation:
             findings=tuple(finding for finding in findings if finding.code is not Code.OK),
         )
 
-    async def _books(self, day: date, name: ChannelName, bill: Iterable[BillRow], his: Iterable[HisTrade]) -> Books:
+    async def _suspense(self, before: date, name: ChannelName) -> frozenset[str]:
+        """What the HIS's list of the day before was expected to leave for this one."""
+        batches = [batch for batch in await self._store.latest(before) if batch.channel is name]
+        findings = [finding for batch in batches for finding in batch.findings]
+        return frozenset(
+            finding.trade_no for finding in findings if finding.code is Code.D1 and finding.his_fen is None
+        )
+
+    async def _books(
+        self,
+        day: date,
+        name: ChannelName,
+        bill: Iterable[BillRow],
+        his: Iterable[HisTrade],
+        suspense: frozenset[str],
+    ) -> Books:
         begin = datetime.combine(day, time.min, HOSPITAL_TIME).astimezone(UTC)
         window = (begin - MIDNIGHT, begin + timedelta(days=1) + MIDNIGHT)
-        numbers = {row.trade_no for row in bill} | {trade.trade_no for trade in his}
+        numbers = {row.trade_no for row in bill} | {trade.trade_no for trade in his} | suspense
         moved = await movements_of(self._database, name, window, numbers)
-        return books_of(day, moved)
-
-
-def books_of(day: date, moved: Movements) -> Books:
-    """Our book of a day."""
-    return Books(day, _payments(moved), _refunds(moved))
+        return Books(day, _payments(moved), _refunds(moved), suspense)
 
 
 def _of_channel(his: Iterable[HisTrade], books: Books, bill: Iterable[BillRow]) -> list[HisTrade]:
@@ -108,14 +115,31 @@ def _of_channel(his: Iterable[HisTrade], books: Books, bill: Iterable[BillRow]) 
 
 def _payments(moved: Movements) -> tuple[OurRow, ...]:
     return tuple(
-        OurRow(leg.trade_no, leg.order, leg.amount_fen, leg.is_held, leg.is_posted, leg.paid_at) for leg in moved.legs
+        OurRow(
+            leg.trade_no,
+            leg.order,
+            leg.amount_fen,
+            leg.is_held,
+            leg.is_posted,
+            leg.paid_at,
+            leg.posted_at,
+            leg.is_reversed,
+        )
+        for leg in moved.legs
     )
 
 
 def _refunds(moved: Movements) -> tuple[OurRefund, ...]:
     return tuple(
         OurRefund(
-            item.refund_no, item.trade_no, item.order, item.amount_fen, item.is_done, item.needs_his, item.requested_at
+            item.refund_no,
+            item.trade_no,
+            item.order,
+            item.amount_fen,
+            item.is_done,
+            item.needs_his,
+            item.requested_at,
+            item.is_failed,
         )
         for item in moved.refunds
     )

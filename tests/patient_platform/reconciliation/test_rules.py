@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -92,6 +93,14 @@ def test_a_refund(refunds: list[OurRefund], bill: list[BillRow], his: list[HisTr
     payment = [ours()], [charged(), *bill], [posted(), *his]
     found = codes(*payment, refunds)
     assert found == ({"OK": 2} if code is Code.OK else {"OK": 1, code.value: 1})
+
+
+@pytest.mark.parametrize("back", [charged(status=BillStatus.REVOKED), returned("", 100)])
+def test_what_we_took_back_at_once_is_no_second_payment(back: BillRow) -> None:
+    reversed_ = replace(ours(paid=False, posted=False), is_reversed=True)
+    bill = [charged(), back, charged(OTHER)]
+    found = codes([reversed_, ours(OTHER)], bill, [posted(OTHER)])
+    assert found == {"OK": 3 if back.status is BillStatus.REFUNDED else 2}
 
 
 def test_two_payments_of_one_order() -> None:
