@@ -46,7 +46,7 @@ async def test_31_paid_two_seconds_before_midnight_and_charged_one_after_it(even
     await evening.site.phone("password", trade=f"{order}01")
     await evening.pass_time(5.0)
     assert (await evening.show(order))["posting"] == "posted"
-    await evening.pass_time(36 * HOUR_S, step_s=HOUR_S)
+    await evening.pass_time(36 * HOUR_S)
     batch = await reconciled(evening, DAY)
     assert (batch.counts, batch.is_balanced) == ({}, True)
     batch = await reconciled(evening, NEXT)
@@ -61,11 +61,11 @@ async def test_31_the_his_ends_its_day_before_midnight(evening: SteppedSite, is_
     trade = evening.site.his.desk.hospital.books.trades[f"{order}01"]
     assert trade.time_trade == "2026-11-23 23:55:00"
     trade.time_trade = f"{NEXT} 00:00:00"  # its day ended at 23:50
-    await evening.pass_time(12 * HOUR_S, step_s=HOUR_S)
+    await evening.pass_time(12 * HOUR_S)
     batch = await reconciled(evening, DAY)
     assert codes(batch) == [(Code.D1, f"{order}01")]
     assert batch.is_balanced
-    await evening.pass_time(24 * HOUR_S, step_s=HOUR_S)
+    await evening.pass_time(24 * HOUR_S)
     if is_lost:
         del evening.site.his.desk.hospital.books.trades[f"{order}01"]
     batch = await reconciled(evening, NEXT)
@@ -78,18 +78,18 @@ async def test_31_a_payment_at_noon_that_the_his_lacks_is_no_matter_of_days(till
     order = await till.order_bills()
     await till.pay_by_code(order)
     till.site.his.desk.hospital.books.trades.clear()
-    await till.pass_time(30 * HOUR_S, step_s=HOUR_S)
+    await till.pass_time(30 * HOUR_S)
     assert codes(await reconciled(till, DAY)) == [(Code.L1, f"{order}01")]
 
 
 async def test_31_refunded_the_next_day(evening: SteppedSite) -> None:
     order = await evening.order_bills()
     await evening.pay_by_code(order)
-    await evening.pass_time(HOUR_S, step_s=HOUR_S)
+    await evening.pass_time(HOUR_S)
     await evening.site.call("POST", f"orders/{order}/refund")
-    await evening.pass_time(120.0, step_s=10.0)
+    await evening.pass_time(120.0)
     assert (await evening.show(order))["advice"] == "refunded"
-    await evening.pass_time(36 * HOUR_S, step_s=HOUR_S)
+    await evening.pass_time(36 * HOUR_S)
     for day, counts in ((DAY, {"OK": 1}), (NEXT, {"OK": 1})):
         batch = await reconciled(evening, day)
         assert (batch.counts, batch.is_balanced) == (counts, True), day
@@ -101,7 +101,7 @@ async def refunding(till: SteppedSite) -> str:
     order = await till.order_bills()
     await till.pay_by_code(order)
     await till.site.call("POST", f"orders/{order}/refund")
-    await till.pass_time(25 * HOUR_S, step_s=HOUR_S)
+    await till.pass_time(25 * HOUR_S)
     return order
 
 
@@ -112,7 +112,7 @@ async def test_32_the_bill_says_processing_for_ever_and_the_query_decides(till: 
     told = await till.show(order)
     assert (told["advice"], told["refunded_fen"]) == ("refunding", 0)
     assert (await till.kept(order)).refunds[0].state is RefundState.PROCESSING
-    await till.pass_time(24 * HOUR_S, step_s=HOUR_S)
+    await till.pass_time(24 * HOUR_S)
     told = await till.show(order)
     assert (told["advice"], told["refunded_fen"]) == ("refunded", told["amount_fen"])
     again = await reconciled(till, DAY)
@@ -123,7 +123,7 @@ async def test_32_the_bill_says_processing_for_ever_and_the_query_decides(till: 
 async def test_32_a_refund_that_fails_is_not_balanced_by_its_row_in_the_bill(till: SteppedSite) -> None:
     order = await refunding(till)
     till.site.wallets.ledger.refunds_fail = True
-    await till.pass_time(24 * HOUR_S, step_s=HOUR_S)
+    await till.pass_time(24 * HOUR_S)
     assert (await till.show(order))["advice"] == "ask_staff"
     batch = await reconciled(till, DAY)
     assert codes(batch) == [(Code.R3, f"{order}01")]
@@ -137,9 +137,9 @@ async def test_2_what_a_reversal_took_back_is_balanced(till: SteppedSite, wallet
         order = await till.order_bills(number, f"kiosk-{number}")
         await till.site.wallet_fault(reverse, "late_success")
         await till.pay_by_code(order, f"kiosk-{number}", wallet=wallet, asks_password=True)
-        await till.pass_time(61.0, step_s=5.0)
+        await till.pass_time(61.0)
         assert (await till.show(order, f"kiosk-{number}"))["money"] == "reversed"
-    await till.pass_time(25 * HOUR_S, step_s=HOUR_S)
+    await till.pass_time(25 * HOUR_S)
     batch = await reconciled(till, DAY, wallet)
     assert (codes(batch), batch.is_balanced) == ([], True)
     assert batch.theirs.paid_count == 2

@@ -51,7 +51,7 @@ async def test_3_paid_before_the_reversal_whose_answer_is_lost(
     assert (told["money"], told["advice"]) == ("reverse_unknown", "do_not_pay_again")
     again = await till.site.pay(order, channel=wallet, method="payment_code", code=await till.site.code(wallet))
     assert (again.status, again["code"]) == (409, "payment_running")
-    await till.pass_time(15.0 + 30.0 + 60.0, step_s=5.0)
+    await till.pass_time(15.0 + 30.0 + 60.0)
     told = await till.show(order)
     assert (told["money"], told["advice"], told["refunded_fen"]) == ("reversed", "refunded", told["amount_fen"])
     assert (await till.kept(order)).legs[0].reversals == 4
@@ -62,11 +62,11 @@ async def test_3_a_shown_code_that_was_paid_cannot_be_closed_and_counts(till: St
     order = await till.order_bills()
     shown = await till.pay(order, channel="wechat", method="qr_code")
     await till.site.wallet_fault("wechat.close", "drop_before")
-    await till.pass_time(119.0, step_s=2.0)
+    await till.pass_time(119.0)
     await till.site.wallet_fault("wechat.query", "late_success")
     await till.pass_time(1.0)
     assert (await till.show(order))["money"] == "reverse_unknown"
-    await till.pass_time(16.0, step_s=4.0)
+    await till.pass_time(16.0)
     told = await till.show(order)
     assert (told["money"], told["posting"], told["refunded_fen"]) == ("paid", "posted", 0)
     assert await till.charged() == shown["amount_fen"]
@@ -96,7 +96,7 @@ async def test_10_the_first_post_lands_after_the_his_has_denied_it(till: Stepped
     assert (calls["charge_commit"], (await till.show(order))["posting"]) == (1, "post_unknown")
     await lands(till, order)
     await till.pass_time(9.0)
-    await till.pass_time(61.0, step_s=10.0)
+    await till.pass_time(61.0)
     assert (await till.show(order))["posting"] == "posted"
     assert calls["charge_commit"] == 1
     assert list(till.site.his.desk.hospital.books.trades) == [f"{order}01"]

@@ -20,12 +20,12 @@ async def test_6_power_fails_between_the_written_intent_and_the_request(till: St
         await till.pay_by_code(order, wallet=wallet)
     await till.restart()
     assert (await till.show(order))["money"] == "submitted"
-    await till.pass_time(TAKEN_OVER_S, step_s=30.0)
+    await till.pass_time(TAKEN_OVER_S)
     told = await till.show(order)
     assert (told["money"], told["advice"]) == ("closed", "pay")
     asked = [note for _, note in await till.site.platform.orders.history(order)]
     assert asked[-4:] == ["call lost", f"{wallet} query not_found", f"{wallet} reverse", f"{wallet} reverse closed"]
-    await till.pass_time(61.0, step_s=61.0)
+    await till.pass_time(61.0)
     assert (await till.kept(order)).legs[0].tail_checks == 1
     assert await till.charged() == 0
     assert (await till.pay_by_code(order, wallet=wallet))["advice"] == "print"
@@ -42,7 +42,7 @@ async def test_7_power_fails_between_the_payment_and_the_posting(till: SteppedSi
     told = await till.show(order)
     assert (told["money"], told["advice"]) == ("paid", "wait")
     assert [found["order"] for found in (await till.site.call("GET", "open-orders"))["orders"]] == [order]
-    await till.pass_time(TAKEN_OVER_S + 30.0, step_s=10.0)
+    await till.pass_time(TAKEN_OVER_S + 30.0)
     assert (await till.show(order))["posting"] == "posted"
     assert list(till.site.his.desk.hospital.books.trades) == [f"{order}01"]
     assert till.site.his.desk.calls["charge_commit"] == 1
@@ -73,7 +73,7 @@ async def test_8_no_second_payment_while_one_has_no_outcome(till: SteppedSite) -
     assert (again.status, again["code"]) == (409, "payment_running")
     elsewhere = await till.site.order_bills(await till.site.identify(1, "kiosk-2"), "kiosk-2")
     assert (elsewhere.status, elsewhere["code"]) == (409, "order_active")
-    await till.pass_time(TAKEN_OVER_S, step_s=30.0)
+    await till.pass_time(TAKEN_OVER_S)
     assert (await till.show(order))["advice"] == "print"
     assert (await till.kept(order)).legs[0].state is Money.PAID
     assert await till.charged() == opened[0]["amount_fen"]

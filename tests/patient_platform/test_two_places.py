@@ -49,7 +49,7 @@ async def test_5_the_other_place_waits_until_the_first_code_is_dead(till: Steppe
     await till.site.call("POST", f"orders/{first}/cancel")
     await till.drive()
     assert (await till.site.order_bills(elsewhere, "kiosk-2"))["code"] == "order_active"  # perhaps it is paid
-    await till.pass_time(32.0, step_s=4.0)
+    await till.pass_time(32.0)
     assert (await till.show(first))["money"] == "closed"
     second = await till.site.order_bills(elsewhere, "kiosk-2")
     assert (await till.pay_by_code(second["order"], "kiosk-2"))["advice"] == "print"
@@ -72,10 +72,10 @@ async def test_5_a_first_payment_that_was_only_slow_goes_back(till: SteppedSite)
     async with till.site.http.post(f"{till.site.wallets.http.url}/sim/portal/trade", json=slow) as landed:
         assert landed.status == 200
     assert await till.charged() == 2 * done["amount_fen"]
-    await till.pass_time(60.0, step_s=5.0)
+    await till.pass_time(60.0)
     kept = await till.kept(order)
     assert [leg.state for leg in kept.legs] == [Money.LATE_PAID, Money.PAID]
-    await till.pass_time(10.0, step_s=5.0)
+    await till.pass_time(10.0)
     assert await till.charged() == done["amount_fen"]
     assert await till.balances() == {
         "1001:channel:alipay": done["amount_fen"],
@@ -139,7 +139,7 @@ async def test_28_a_kiosk_that_never_said_how_it_went_is_waited_for_and_then_not
     await said(till, order, "printing")
     there = f"sessions/{await till.site.identify(2, 'kiosk-2')}/papers/{order}"
     assert (await till.site.call("POST", there, kiosk="kiosk-2"))["code"] == "printing_elsewhere"
-    await till.pass_time(PRINT_HOLD.total_seconds(), step_s=60.0)
+    await till.pass_time(PRINT_HOLD.total_seconds())
     assert (await till.site.call("POST", there, kiosk="kiosk-2")).status == 200
     again = await till.site.call("GET", f"orders/{order}/receipt", kiosk="kiosk-2")
     assert again["fields"]["copy"] == "补打"

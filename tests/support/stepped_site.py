@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import select
+
 from kit.clock import ManualClock
 from kit.supervise import TaskGroup, spawn
 from patient_platform.app import build
@@ -18,7 +20,7 @@ from patient_platform.payment.driver import LEASE_S, Driver, Lost
 from patient_platform.payment.model import ChannelName, Leg, Order
 from patient_platform.payment.ports import Change, Charge, Evidence, PostEvidence
 from patient_platform.payment.posting import HisPoster
-from patient_platform.payment.store import SqlOrderStore
+from patient_platform.payment.store import ORDERS, SqlOrderStore
 from patient_platform.settings import Settings
 from simulators.payments.keys import Keys
 from support.patient_site import Answer, PatientSite, kiosk_server, patient_site
@@ -26,6 +28,7 @@ from support.payment_fakes import Crash
 
 START: Final = datetime(2026, 11, 23, 2, tzinfo=UTC)
 """Ten o'clock in China."""
+A_MOMENT: Final = timedelta(milliseconds=1)
 ROUNDS: Final = 20
 
 
@@ -109,13 +112,22 @@ class SteppedSite:
                 return
         raise AssertionError("there is no end of what is due")
 
-    async def pass_time(self, seconds: float, *, step_s: float = 1.0) -> None:
-        """Let time go on, and what becomes due be done."""
-        left_s = seconds
-        while left_s > 0:
-            self.clock.advance(min(step_s, left_s))
-            left_s -= step_s
+    async def pass_time(self, seconds: float) -> None:
+        """Let time go on, and do what becomes due when it does."""
+        end = self.clock.utc() + timedelta(seconds=seconds)
+        while True:
+            now, due = self.clock.utc(), await self._next_due()
+            if due is None or due > end:
+                self.clock.advance((end - now).total_seconds())
+                return
+            self.clock.advance(max((due - now).total_seconds(), 0.0))
             await self.drive()
+
+    async def _next_due(self) -> datetime | None:
+        statement = select(ORDERS.c.due_at, ORDERS.c.lease_until).where(ORDERS.c.due_at.is_not(None))
+        async with self.site.platform.database.read() as connection:
+            rows = (await connection.execute(statement)).all()
+        return min((due if until is None else max(due, until + A_MOMENT) for due, until in rows), default=None)
 
     async def order_bills(self, number: int = 1, kiosk: str = "kiosk-1") -> str:
         """An order for everything patient `number` has to pay."""
