@@ -27,6 +27,7 @@ from simulators.payments.server import PaymentServer
 from simulators.payments.server import Place as PaymentPlace
 
 _KEYS = count(1)
+TOKEN = "his-token"
 Json = dict[str, Any]  # Any: a JSON document
 
 
@@ -136,7 +137,8 @@ async def patient_site(
     """Run it all; without `drives` nothing is done about orders by itself."""
     clock = clock or SystemClock()
     wallets = PaymentServer(keys, clock, PaymentPlace())
-    his = await asyncio.to_thread(HisServer, clock, HisPlace(folder / "his"))
+    his = await asyncio.to_thread(HisServer, clock, HisPlace())  # books in memory: writing them is most of its work
+    await asyncio.to_thread(_write_token, folder / TOKEN, his.token)
     async with TaskGroup() as group, client_session() as http:
         tasks = [spawn(group, one.run(), one.name) for one in (*wallets.services, *his.services)]
         await wallets.started()
@@ -155,6 +157,11 @@ async def patient_site(
                 task.cancel()
             await asyncio.wait(tasks)
             await platform.database.close()
+
+
+def _write_token(file: Path, token: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(token)
 
 
 def kiosk_server(platform: Platform) -> HttpServer:
@@ -190,7 +197,7 @@ def settings_of(
             "database_url": store_url,
             "kiosk_api": {"host": "127.0.0.1", "port": 0},
             "notify": {"host": "127.0.0.1", "port": 0, "public_url": "http://127.0.0.1:9"},
-            "his": {"style": style, "url": url, "token_file": folder / "his" / "token", "timeout_s": 2.0},
+            "his": {"style": style, "url": url, "token_file": folder / TOKEN, "timeout_s": 2.0},
             "wechat": {
                 "base_url": wechat["base_url"],
                 "mchid": wechat["mchid"],
