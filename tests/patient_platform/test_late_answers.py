@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
-from patient_platform.payment.model import ChannelName
+from patient_platform.payment.model import ChannelName, Posting
 from patient_platform.payment.posting import HisPoster
 from simulators.his.hospital import Data, Hospital, Parameters
 from simulators.his.model import Code, Refused
@@ -134,3 +135,27 @@ async def test_10_a_his_without_memory_refuses_what_it_did_itself(till: SteppedS
     assert (told["posting"], told["advice"], told["refunded_fen"]) == ("posted", "print", 0)
     assert till.site.his.desk.calls["charge_commit"] == 2
     assert await till.charged() == told["amount_fen"]
+
+
+async def test_42_what_was_paid_is_posted_when_the_his_is_back_and_lost_slots_go_back(till: SteppedSite) -> None:
+    slot = await till.order_registration(2)
+    bills = [await till.order_bills(number, f"kiosk-{number}") for number in (3, 4)]
+    orders = {slot: "kiosk-1", bills[0]: "kiosk-3", bills[1]: "kiosk-4"}
+    for operation in ("charge_commit", "register_commit", "trade_check"):
+        await till.site.his_fault(operation, "drop_before", times=1_000)
+    with capture_logs() as logs:
+        for order, kiosk in orders.items():
+            await till.pay_by_code(order, kiosk)
+        await till.pass_time(15 * 60.0)
+        assert {(await till.kept(order)).posting for order in orders} == {Posting.POST_UNKNOWN}
+        async with till.site.http.delete(f"{till.site.his.http.url}/sim/faults") as cleared:
+            assert cleared.status == 200
+        await till.pass_time(10 * 60.0)
+    assert [(await till.show(order, kiosk))["advice"] for order, kiosk in orders.items()] == [
+        "refunded",  # the HIS keeps a slot for ten minutes
+        "print",
+        "print",
+    ]
+    assert [line["event"] for line in logs if line["event"].startswith("his.")] == ["his.lost", "his.back"]
+    told = [(await till.show(order, orders[order]))["amount_fen"] for order in bills]
+    assert await till.charged() == sum(told)

@@ -16,14 +16,10 @@ async def said(till: SteppedSite, order: str, state: str, kiosk: str = "kiosk-1"
     return await till.site.call("POST", f"orders/{order}/fulfilment", {"state": state}, kiosk=kiosk)
 
 
-async def paid_registration(till: SteppedSite, number: int = 2) -> str:
-    here = f"sessions/{await till.site.identify(number)}"
-    doctor = (await till.site.call("GET", f"{here}/departments/D01/doctors"))["doctors"][0]["doctor"]
-    slot = (await till.site.call("GET", f"{here}/departments/D01/doctors/{doctor}/slots"))["slots"][0]
-    lock = await till.site.call("POST", f"{here}/slot-locks", {"schedule": slot["schedule"], "number": slot["number"]})
-    made = await till.site.call("POST", f"{here}/orders", {"business": "registration", "lock": lock["lock"]})
-    assert (await till.pay_by_code(made["order"]))["advice"] == "print"
-    return str(made["order"])
+async def paid_registration(till: SteppedSite) -> str:
+    order = await till.order_registration(2)
+    assert (await till.pay_by_code(order))["advice"] == "print"
+    return order
 
 
 async def test_5_the_spouse_pays_the_bill_at_the_counter(till: SteppedSite) -> None:

@@ -135,6 +135,19 @@ class SteppedSite:
         assert made.status == 201, made
         return str(made["order"])
 
+    async def order_registration(self, number: int = 1, kiosk: str = "kiosk-1") -> str:
+        """An order for the first slot of a doctor, which patient `number` has locked."""
+        here = f"sessions/{await self.site.identify(number, kiosk)}"
+        doctors = await self.site.call("GET", f"{here}/departments/D01/doctors", kiosk=kiosk)
+        doctor = doctors["doctors"][0]["doctor"]
+        slots = await self.site.call("GET", f"{here}/departments/D01/doctors/{doctor}/slots", kiosk=kiosk)
+        slot = {name: slots["slots"][0][name] for name in ("schedule", "number")}
+        lock = await self.site.call("POST", f"{here}/slot-locks", slot, kiosk=kiosk)
+        body = {"business": "registration", "lock": lock["lock"]}
+        made = await self.site.call("POST", f"{here}/orders", body, kiosk=kiosk)
+        assert made.status == 201, made
+        return str(made["order"])
+
     async def pay(self, number: str, kiosk: str = "kiosk-1", **body: object) -> Answer:
         """Begin to pay, and do what is due."""
         begun = await self.site.pay(number, kiosk, **body)
