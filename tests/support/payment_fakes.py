@@ -136,7 +136,8 @@ class WorldChannel:
             "closed": MoneyEvent.REFUSED,
             "revoked": MoneyEvent.REFUSED,
         }[trade.state]
-        return Evidence(event, source, channel_no=f"C{trade_no}", amount_fen=Fen(trade.amount_fen))
+        told_at = self._clock.utc() if trade.state == "revoked" and self.name is ChannelName.WECHAT else None
+        return Evidence(event, source, channel_no=f"C{trade_no}", amount_fen=Fen(trade.amount_fen), paid_at=told_at)
 
     async def query(self, leg: Leg) -> Evidence:
         self._chaos.may_crash()
