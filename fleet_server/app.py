@@ -26,14 +26,16 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleet_server.alerts.routes import routes as alert_routes
 from fleet_server.alerts.service import AlertService
 from fleet_server.alerts.store import AlarmStore
+from fleet_server.casework import CaseParts, CasePlan
 from fleet_server.errors import Refusal, SetupError
 from fleet_server.flows import METRICS as DATA_METRICS
 from fleet_server.flows import DataParts, DataPlan
-from fleet_server.leadership import Leadership
+from fleet_server.leadership import DUTIES_LEASE, Leadership
 from fleet_server.registry.broker import BrokerControl
 from fleet_server.registry.clones import CloneWatch
 from fleet_server.registry.directory import Directory
@@ -68,7 +70,7 @@ from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from kit.metrics import CONTENT_TYPE, Kind, Metrics, MetricSpec
 from kit.mqtt import MqttSettings
-from kit.store import Database, Leases, StoreBusy, StoreOptions, Synchronous, lease_table, revisions
+from kit.store import Database, LeaseLost, Leases, StoreBusy, StoreOptions, Synchronous, lease_table, revisions
 from kit.supervise import SdNotifier, Service, Supervised, serve
 from kit.web import Api, Call, Guard, GuardSettings, Hooks, HttpServer, Limits, Problem, Routes, static_site
 from wire import __version__
@@ -169,6 +171,7 @@ class FleetServer:
         self.roles = roles
         self.parts = Parts()
         self.core = _core(settings, clock, self.parts)
+        self.leadership: Leadership | None = None
         self.api_server: HttpServer | None = None
         self.kiosk_server: HttpServer | None = None
         _compose(self, authority)
@@ -234,6 +237,24 @@ def _compose(server: FleetServer, authority: CertificateAuthority | None) -> Non
     if roles & {Role.API, Role.DUTIES}:
         _registry_parts(server, authority or core.installation.load_authority())
     _flow_parts(core, parts, roles)
+    _case_parts(server)
+
+
+def _case_parts(server: FleetServer) -> None:
+    """What follows an alarm."""
+    core, parts = server.core, server.parts
+
+    async def fence(connection: AsyncConnection) -> None:
+        lease = None if server.leadership is None else server.leadership.lease
+        if lease is None:
+            raise LeaseLost(DUTIES_LEASE)
+        await core.leases.fence(connection, lease)
+
+    cases = CaseParts(CasePlan(core.database, core.directory, core.alerts, core.clock, fence))
+    if Role.API in server.roles:
+        parts.routes += cases.routes()
+    if Role.DUTIES in server.roles and parts.data is not None:
+        parts.duties += cases.duties(parts.data.on_alarms)
 
 
 def _staff_parts(core: Core, parts: Parts) -> None:
@@ -299,7 +320,8 @@ def _services(server: FleetServer) -> list[Service]:
     if Role.DUTIES in roles:
         holder = f"{core.settings.worker}@{socket.gethostname()}:{os.getpid()}:{ulid(core.clock)[-6:]}"
         leader = core.metrics.gauge("fleet_duties_leader")
-        features.append(Leadership(core.leases, holder, parts.duties, leader.set))
+        server.leadership = Leadership(core.leases, holder, parts.duties, leader.set)
+        features.append(server.leadership)
     return [*(Supervised(item.name, item.run) for item in features), *servers]
 
 

@@ -76,10 +76,17 @@ class DataParts:
         self._capabilities = CapabilityStore(plan.database)
         self._hub = Hub((KIOSKS, ALARMS))
         self._bell: Callable[[], None] = lambda: None
+        self._listeners: list[Callable[[], None]] = []
         plan.alerts.on_change(self._ring)
+
+    def on_alarms(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change of this process that may have moved an alarm."""
+        self._listeners.append(listener)
 
     def _ring(self) -> None:
         self._bell()
+        for listener in self._listeners:
+            listener()
 
     def overview(self) -> Overview:
         """The fleet in memory, for the role api."""

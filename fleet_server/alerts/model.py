@@ -36,6 +36,23 @@ class AlarmEdge:
     detail: Mapping[str, Scalar] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class EdgePlace:
+    """Where an edge stands in the log: places rise in the order of commits."""
+
+    change_seq: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEdge:
+    """An edge that changed an alarm."""
+
+    place: EdgePlace
+    edge: AlarmEdge
+    detected_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """The last that is known of one (kiosk, component, code)."""

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, ColumnElement, MetaData
+from sqlalchemy import BigInteger, ColumnElement, MetaData, and_, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import Field, SQLModel, col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from fleet_server.alerts.model import Alarm, AlarmEdge, AlarmOrigin
+from fleet_server.alerts.model import Alarm, AlarmEdge, AlarmOrigin, EdgePlace, LoggedEdge
 from fleet_server.alerts.rules import apply
 from kit.store import Database, Json, UtcDateTime, metadata_of
 from wire.faults import Severity
+from wire.uplink import Edge
 
 METADATA: MetaData = metadata_of("fleet")
 
@@ -49,6 +50,24 @@ class AlarmRow(_Row, table=True):
     change_seq: int = Field(sa_type=BigInteger, index=True)
 
 
+class AlarmEdgeRow(_Row, table=True):
+    """One edge that changed an alarm; appended in the transaction of the change, so their order is that of commits."""
+
+    __tablename__ = "alerts_edge"
+    change_seq: int = Field(sa_type=BigInteger, primary_key=True)
+    n: int = Field(primary_key=True)
+    kid: str = Field(max_length=40)
+    component: str = Field(max_length=64)
+    code: str = Field(max_length=64)
+    edge: str = Field(max_length=8)
+    severity: str = Field(max_length=16)
+    at: datetime = Field(sa_type=UtcDateTime, index=True)
+    detected_at: datetime = Field(sa_type=UtcDateTime)
+    origin: str = Field(max_length=16)
+    is_hist: bool
+    detail: dict[str, Any] = Field(sa_type=Json)  # Any: a JSON document
+
+
 class AlarmStore:
     """Applies edges and reads alarms."""
 
@@ -72,6 +91,7 @@ class AlarmStore:
             )
             change_seq = raised.scalar_one()
             changed: dict[tuple[str, str, str], Alarm] = {}
+            logged: list[AlarmEdgeRow] = []
             for edge in edges:
                 key = (edge.kid, edge.component, edge.code)
                 row = await session.get(AlarmRow, key)
@@ -81,7 +101,21 @@ class AlarmStore:
                     await session.merge(fresh)
                     await session.flush()
                     changed[key] = _alarm(fresh)
+                    logged.append(_edge_row(edge, EdgePlace(change_seq, len(logged)), now))
+            session.add_all(logged)
+            await session.flush()
             return list(changed.values())
+
+    async def edges_after(self, place: EdgePlace, limit: int) -> list[LoggedEdge]:
+        """Edges behind a place of the log, in the order in which they were committed."""
+        log = AlarmEdgeRow
+        behind = or_(
+            col(log.change_seq) > place.change_seq,
+            and_(col(log.change_seq) == place.change_seq, col(log.n) > place.n),
+        )
+        statement = select(log).where(behind).order_by(col(log.change_seq), col(log.n)).limit(limit)
+        async with self._database.read_session() as session:
+            return [_logged(row) for row in await session.exec(statement)]
 
     async def alarms(self, *, only_open: bool, kid: str | None = None, limit: int | None = None) -> list[Alarm]:
         """Alarms, the newest first."""
@@ -127,6 +161,38 @@ def _alarm(row: AlarmRow) -> Alarm:
         row.detail,
         row.change_seq,
     )
+
+
+def _edge_row(edge: AlarmEdge, place: EdgePlace, detected_at: datetime) -> AlarmEdgeRow:
+    return AlarmEdgeRow(
+        change_seq=place.change_seq,
+        n=place.n,
+        kid=edge.kid,
+        component=edge.component,
+        code=edge.code,
+        edge=edge.edge.value,
+        severity=edge.severity.value,
+        at=edge.at,
+        detected_at=detected_at,
+        origin=edge.origin.value,
+        is_hist=edge.hist,
+        detail=dict(edge.detail),
+    )
+
+
+def _logged(row: AlarmEdgeRow) -> LoggedEdge:
+    edge = AlarmEdge(
+        row.kid,
+        row.component,
+        row.code,
+        Edge(row.edge),
+        Severity(row.severity),
+        row.at,
+        AlarmOrigin(row.origin),
+        row.is_hist,
+        row.detail,
+    )
+    return LoggedEdge(EdgePlace(row.change_seq, row.n), edge, row.detected_at)
 
 
 def _row(alarm: Alarm, change_seq: int) -> AlarmRow:

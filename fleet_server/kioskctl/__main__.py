@@ -11,6 +11,7 @@ from fleet_server.kioskctl.commands.assets import assets
 from fleet_server.kioskctl.commands.audit import audit
 from fleet_server.kioskctl.commands.doctor import doctor
 from fleet_server.kioskctl.commands.enrolments import enrolments
+from fleet_server.kioskctl.commands.incidents import incidents, windows
 from fleet_server.kioskctl.commands.kiosks import alarms, events, kiosks, presence, release, revoke, show, telemetry
 from fleet_server.kioskctl.commands.policy import policy
 from fleet_server.kioskctl.commands.sign_in import login, logout
@@ -52,6 +53,8 @@ cli.command()(presence)
 cli.command()(telemetry)
 cli.command()(events)
 cli.command()(alarms)
+cli.add_typer(incidents, name="incidents")
+cli.add_typer(windows, name="windows")
 cli.add_typer(enrolments, name="enrolments")
 cli.add_typer(assets, name="assets")
 cli.command()(revoke)

@@ -2,6 +2,7 @@
 
 from fleet_server.alerts import store as alerts_store
 from fleet_server.capabilities import store as capabilities_store
+from fleet_server.incidents import store as incidents_store
 from fleet_server.presence import store as presence_store
 from fleet_server.registry import store as registry_store
 from fleet_server.staff import store as staff_store
@@ -10,5 +11,14 @@ from fleet_server.uplink import store as uplink_store
 from kit.store import lease_table, run_migrations
 
 lease_table(registry_store.METADATA)
-STORES = (registry_store, staff_store, alerts_store, uplink_store, telemetry_store, presence_store, capabilities_store)
+STORES = (
+    registry_store,
+    staff_store,
+    alerts_store,
+    incidents_store,
+    uplink_store,
+    telemetry_store,
+    presence_store,
+    capabilities_store,
+)
 run_migrations(registry_store.METADATA)

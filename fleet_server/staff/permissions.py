@@ -22,6 +22,9 @@ class Permission(StrEnum):
     TELEMETRY_READ = "telemetry.read"
     PRESENCE_READ = "presence.read"
     ALARMS_READ = "alarms.read"
+    INCIDENTS_READ = "incidents.read"
+    INCIDENTS_ACT = "incidents.act"
+    WINDOWS_PLAN = "windows.plan"
     LIVE_READ = "live.read"
     USERS_MANAGE = "users.manage"
     SESSIONS_MANAGE = "sessions.manage"
@@ -47,18 +50,20 @@ _LOOK = frozenset(
         Permission.TELEMETRY_READ,
         Permission.PRESENCE_READ,
         Permission.ALARMS_READ,
+        Permission.INCIDENTS_READ,
         Permission.LIVE_READ,
         Permission.TOKENS_OWN,
     }
 )
-_WORK = _LOOK | {Permission.KIOSKS_ENROL}
+_WORK = _LOOK | {Permission.KIOSKS_ENROL, Permission.INCIDENTS_ACT}
+_LEAD = _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT, Permission.WINDOWS_PLAN}
 
 GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.VIEWER: _LOOK,
         Role.ENGINEER: _WORK,
-        Role.LEAD: _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT},
-        Role.SYSTEM_ADMIN: _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT},
+        Role.LEAD: _LEAD,
+        Role.SYSTEM_ADMIN: _LEAD,
         Role.SECURITY_ADMIN: frozenset(
             {
                 Permission.USERS_MANAGE,

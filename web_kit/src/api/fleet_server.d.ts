@@ -310,6 +310,91 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Incidents, the newest first */
+        get: operations["incidents.incidents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{identifier}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One incident, with members and timeline */
+        get: operations["incidents.incident"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{identifier}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** I have it */
+        post: operations["incidents.acknowledge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{identifier}/notes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A line for the timeline */
+        post: operations["incidents.note"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{identifier}/snooze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Page nobody until a moment */
+        post: operations["incidents.snooze"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/kiosks": {
         parameters: {
             query?: never;
@@ -619,10 +704,56 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/windows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Planned work that is not over */
+        get: operations["windows.windows"];
+        put?: never;
+        /** Plan work: it pages nobody */
+        post: operations["windows.add_window"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/windows/{identifier}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End planned work now */
+        post: operations["windows.end_window"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AcknowledgeForm
+         * @description I have it.
+         */
+        AcknowledgeForm: {
+            /**
+             * Note
+             * @default
+             */
+            note: string;
+        };
         /**
          * Activity
          * @description What the kiosk is doing with patients right now.
@@ -994,10 +1125,67 @@ export interface components {
             tries_left: number;
         };
         /**
+         * EventKind
+         * @description What happened to an incident.
+         * @enum {string}
+         */
+        EventKind: "opened" | "worsened" | "acknowledged" | "snoozed" | "noted" | "joined" | "left" | "recovered" | "relapsed" | "muted" | "closed";
+        /**
+         * FirstAdminForm
+         * @description The first administrator, by the one-time token.
+         */
+        FirstAdminForm: {
+            /** Display Name */
+            display_name: string;
+            /** Password */
+            password: string;
+            /** Token */
+            token: string;
+            /** Username */
+            username: string;
+        };
+        /**
+         * EventView
+         * @description A line of an incident's timeline.
+         */
+        fleet_server__incidents__model__EventView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string | null;
+            /** Fields */
+            fields: {
+                [key: string]: boolean | number | string | null;
+            };
+            kind: components["schemas"]["EventKind"];
+            /** Seq */
+            seq: number;
+            /**
+             * Written At
+             * Format: date-time
+             */
+            written_at: string;
+        };
+        /**
+         * Role
+         * @description What a process of the fleet server does; any number of processes may share a role.
+         * @enum {string}
+         */
+        fleet_server__settings__Role: "ingest" | "api" | "duties";
+        /**
+         * Role
+         * @description What a person is to the fleet.
+         * @enum {string}
+         */
+        fleet_server__staff__permissions__Role: "engineer" | "lead" | "system_admin" | "security_admin" | "auditor" | "viewer";
+        /**
          * EventView
          * @description One record as it came; `at` is server time, back-dated to the evidence.
          */
-        EventView: {
+        fleet_server__telemetry__model__EventView: {
             /**
              * At
              * Format: date-time
@@ -1030,32 +1218,6 @@ export interface components {
             /** Record Class */
             record_class: string;
         };
-        /**
-         * FirstAdminForm
-         * @description The first administrator, by the one-time token.
-         */
-        FirstAdminForm: {
-            /** Display Name */
-            display_name: string;
-            /** Password */
-            password: string;
-            /** Token */
-            token: string;
-            /** Username */
-            username: string;
-        };
-        /**
-         * Role
-         * @description What a process of the fleet server does; any number of processes may share a role.
-         * @enum {string}
-         */
-        fleet_server__settings__Role: "ingest" | "api" | "duties";
-        /**
-         * Role
-         * @description What a person is to the fleet.
-         * @enum {string}
-         */
-        fleet_server__staff__permissions__Role: "engineer" | "lead" | "system_admin" | "security_admin" | "auditor" | "viewer";
         /**
          * FloorView
          * @description One floor of an area.
@@ -1114,6 +1276,126 @@ export interface components {
             status: string;
             /** Version */
             version: string;
+        };
+        /**
+         * IncidentDetail
+         * @description An incident, whole.
+         */
+        IncidentDetail: {
+            /** Acknowledged At */
+            acknowledged_at: string | null;
+            /** Acknowledged By */
+            acknowledged_by: string | null;
+            /** Cause */
+            cause: string;
+            /** Closed At */
+            closed_at: string | null;
+            /**
+             * Detected At
+             * Format: date-time
+             */
+            detected_at: string;
+            /** Flaps */
+            flaps: number;
+            /** Id */
+            id: string;
+            /** Is Hist */
+            is_hist: boolean;
+            /** Members */
+            members: components["schemas"]["MemberView"][];
+            /** Name */
+            name: string;
+            /** Number */
+            number: number;
+            /** Opened At */
+            opened_at: string | null;
+            /** Recovered At */
+            recovered_at: string | null;
+            /** Remedy En */
+            remedy_en: string;
+            /** Remedy Zh */
+            remedy_zh: string;
+            /** Runbook */
+            runbook: string;
+            scope: components["schemas"]["Scope"];
+            /** Scope Name */
+            scope_name: string;
+            severity: components["schemas"]["Severity"];
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Snoozed Until */
+            snoozed_until: string | null;
+            /** Spare Part */
+            spare_part: string | null;
+            state: components["schemas"]["IncidentState"];
+            /** Timeline */
+            timeline: components["schemas"]["fleet_server__incidents__model__EventView"][];
+            /** Title En */
+            title_en: string;
+            /** Title Zh */
+            title_zh: string;
+            /** Window */
+            window: string | null;
+        };
+        /**
+         * IncidentState
+         * @description How far an incident is.
+         * @enum {string}
+         */
+        IncidentState: "forming" | "open" | "acknowledged" | "recovered" | "closed";
+        /**
+         * IncidentView
+         * @description An incident as people see it, in both languages.
+         */
+        IncidentView: {
+            /** Acknowledged At */
+            acknowledged_at: string | null;
+            /** Acknowledged By */
+            acknowledged_by: string | null;
+            /** Cause */
+            cause: string;
+            /** Closed At */
+            closed_at: string | null;
+            /**
+             * Detected At
+             * Format: date-time
+             */
+            detected_at: string;
+            /** Flaps */
+            flaps: number;
+            /** Id */
+            id: string;
+            /** Is Hist */
+            is_hist: boolean;
+            /** Name */
+            name: string;
+            /** Number */
+            number: number;
+            /** Opened At */
+            opened_at: string | null;
+            /** Recovered At */
+            recovered_at: string | null;
+            scope: components["schemas"]["Scope"];
+            /** Scope Name */
+            scope_name: string;
+            severity: components["schemas"]["Severity"];
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Snoozed Until */
+            snoozed_until: string | null;
+            state: components["schemas"]["IncidentState"];
+            /** Title En */
+            title_en: string;
+            /** Title Zh */
+            title_zh: string;
+            /** Window */
+            window: string | null;
         };
         JsonValue: unknown;
         /**
@@ -1350,6 +1632,35 @@ export interface components {
             /** Username */
             username: string;
         };
+        /**
+         * MemberView
+         * @description An alarm of an incident.
+         */
+        MemberView: {
+            /** Cleared At */
+            cleared_at: string | null;
+            /** Code */
+            code: string;
+            /** Component */
+            component: string;
+            /** Kid */
+            kid: string;
+            part: components["schemas"]["Part"];
+            severity: components["schemas"]["Severity"];
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+        };
+        /**
+         * NoteForm
+         * @description A line for the timeline.
+         */
+        NoteForm: {
+            /** Note */
+            note: string;
+        };
         /** Page[AlarmView] */
         Page_AlarmView_: {
             /** Items */
@@ -1389,7 +1700,19 @@ export interface components {
         /** Page[EventView] */
         Page_EventView_: {
             /** Items */
-            items: components["schemas"]["EventView"][];
+            items: components["schemas"]["fleet_server__telemetry__model__EventView"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
+        /** Page[IncidentView] */
+        Page_IncidentView_: {
+            /** Items */
+            items: components["schemas"]["IncidentView"][];
             /**
              * Next
              * @default null
@@ -1446,6 +1769,24 @@ export interface components {
             /** Total */
             total: number;
         };
+        /** Page[WindowView] */
+        Page_WindowView_: {
+            /** Items */
+            items: components["schemas"]["WindowView"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
+        /**
+         * Part
+         * @description What an alarm is to its incident.
+         * @enum {string}
+         */
+        Part: "cause" | "child";
         /**
          * PasswordForm
          * @description A new password, proved by the old one.
@@ -1725,6 +2066,12 @@ export interface components {
          */
         "Role-Input": "engineer" | "lead" | "system_admin" | "security_admin" | "auditor" | "viewer";
         /**
+         * Scope
+         * @description How far a cause reaches, the narrowest first.
+         * @enum {string}
+         */
+        Scope: "component" | "kiosk" | "power_feed" | "switch" | "area" | "floor" | "site" | "server" | "outside";
+        /**
          * Series
          * @description One metric over time.
          */
@@ -1766,6 +2113,22 @@ export interface components {
          * @enum {string}
          */
         Severity: "info" | "minor" | "major" | "critical";
+        /**
+         * SnoozeForm
+         * @description Page nobody until then.
+         */
+        SnoozeForm: {
+            /**
+             * Note
+             * @default
+             */
+            note: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+        };
         /**
          * SpareCodes
          * @description Shown once: each stands in for the authenticator app one time.
@@ -2003,6 +2366,55 @@ export interface components {
             /** Username */
             username: string;
         };
+        /**
+         * WindowForm
+         * @description Planned work; scope `site` without a name is the whole fleet.
+         */
+        WindowForm: {
+            /**
+             * Ends At
+             * Format: date-time
+             */
+            ends_at: string;
+            /** Reason */
+            reason: string;
+            scope: components["schemas"]["Scope"];
+            /**
+             * Scope Name
+             * @default
+             */
+            scope_name: string;
+            /**
+             * Starts At
+             * Format: date-time
+             */
+            starts_at: string;
+        };
+        /**
+         * WindowView
+         * @description Planned work.
+         */
+        WindowView: {
+            /** Created By */
+            created_by: string;
+            /**
+             * Ends At
+             * Format: date-time
+             */
+            ends_at: string;
+            /** Id */
+            id: string;
+            /** Reason */
+            reason: string;
+            scope: components["schemas"]["Scope"];
+            /** Scope Name */
+            scope_name: string;
+            /**
+             * Starts At
+             * Format: date-time
+             */
+            starts_at: string;
+        };
     };
     responses: {
         /** @description The request failed */
@@ -2020,6 +2432,7 @@ export interface components {
     headers: never;
     pathItems: never;
 }
+export type SchemaAcknowledgeForm = components['schemas']['AcknowledgeForm'];
 export type SchemaActivity = components['schemas']['Activity'];
 export type SchemaAlarmOrigin = components['schemas']['AlarmOrigin'];
 export type SchemaAlarmView = components['schemas']['AlarmView'];
@@ -2040,29 +2453,39 @@ export type SchemaConsumableStatus = components['schemas']['ConsumableStatus'];
 export type SchemaConsumableUnit = components['schemas']['ConsumableUnit'];
 export type SchemaEnrolmentState = components['schemas']['EnrolmentState'];
 export type SchemaEnrolmentView = components['schemas']['EnrolmentView'];
-export type SchemaEventView = components['schemas']['EventView'];
+export type SchemaEventKind = components['schemas']['EventKind'];
 export type SchemaFirstAdminForm = components['schemas']['FirstAdminForm'];
+export type SchemaFleetServerIncidentsModelEventView = components['schemas']['fleet_server__incidents__model__EventView'];
 export type SchemaFleetServerSettingsRole = components['schemas']['fleet_server__settings__Role'];
 export type SchemaFleetServerStaffPermissionsRole = components['schemas']['fleet_server__staff__permissions__Role'];
+export type SchemaFleetServerTelemetryModelEventView = components['schemas']['fleet_server__telemetry__model__EventView'];
 export type SchemaFloorView = components['schemas']['FloorView'];
 export type SchemaFunctionReason = components['schemas']['FunctionReason'];
 export type SchemaFunctionState = components['schemas']['FunctionState'];
 export type SchemaFunctionStatus = components['schemas']['FunctionStatus'];
 export type SchemaHealth = components['schemas']['Health'];
+export type SchemaIncidentDetail = components['schemas']['IncidentDetail'];
+export type SchemaIncidentState = components['schemas']['IncidentState'];
+export type SchemaIncidentView = components['schemas']['IncidentView'];
 export type SchemaJsonValue = components['schemas']['JsonValue'];
 export type SchemaKioskDetail = components['schemas']['KioskDetail'];
 export type SchemaKioskState = components['schemas']['KioskState'];
 export type SchemaKioskView = components['schemas']['KioskView'];
 export type SchemaLoginForm = components['schemas']['LoginForm'];
 export type SchemaMe = components['schemas']['Me'];
+export type SchemaMemberView = components['schemas']['MemberView'];
+export type SchemaNoteForm = components['schemas']['NoteForm'];
 export type SchemaPageAlarmView = components['schemas']['Page_AlarmView_'];
 export type SchemaPageAuditView = components['schemas']['Page_AuditView_'];
 export type SchemaPageEnrolmentView = components['schemas']['Page_EnrolmentView_'];
 export type SchemaPageEventView = components['schemas']['Page_EventView_'];
+export type SchemaPageIncidentView = components['schemas']['Page_IncidentView_'];
 export type SchemaPageKioskView = components['schemas']['Page_KioskView_'];
 export type SchemaPageSessionView = components['schemas']['Page_SessionView_'];
 export type SchemaPageTokenView = components['schemas']['Page_TokenView_'];
 export type SchemaPageUserView = components['schemas']['Page_UserView_'];
+export type SchemaPageWindowView = components['schemas']['Page_WindowView_'];
+export type SchemaPart = components['schemas']['Part'];
 export type SchemaPasswordForm = components['schemas']['PasswordForm'];
 export type SchemaPoint = components['schemas']['Point'];
 export type SchemaPolicyForm = components['schemas']['PolicyForm'];
@@ -2081,9 +2504,11 @@ export type SchemaRecoveryTokenForm = components['schemas']['RecoveryTokenForm']
 export type SchemaRecoveryView = components['schemas']['RecoveryView'];
 export type SchemaReset = components['schemas']['Reset'];
 export type SchemaRoleInput = components['schemas']['Role-Input'];
+export type SchemaScope = components['schemas']['Scope'];
 export type SchemaSeries = components['schemas']['Series'];
 export type SchemaSessionView = components['schemas']['SessionView'];
 export type SchemaSeverity = components['schemas']['Severity'];
+export type SchemaSnoozeForm = components['schemas']['SnoozeForm'];
 export type SchemaSpareCodes = components['schemas']['SpareCodes'];
 export type SchemaSpareCodesForm = components['schemas']['SpareCodesForm'];
 export type SchemaTelemetryView = components['schemas']['TelemetryView'];
@@ -2095,6 +2520,8 @@ export type SchemaUserCreated = components['schemas']['UserCreated'];
 export type SchemaUserForm = components['schemas']['UserForm'];
 export type SchemaUserPatch = components['schemas']['UserPatch'];
 export type SchemaUserView = components['schemas']['UserView'];
+export type SchemaWindowForm = components['schemas']['WindowForm'];
+export type SchemaWindowView = components['schemas']['WindowView'];
 export type ResponseProblem = components['responses']['Problem'];
 export type $defs = Record<string, never>;
 export interface operations {
@@ -2564,6 +2991,151 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "incidents.incidents": {
+        parameters: {
+            query?: {
+                cursor?: number | null;
+                kid?: string | null;
+                limit?: number;
+                state?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_IncidentView_"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "incidents.incident": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identifier: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "incidents.acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identifier: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AcknowledgeForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "incidents.note": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identifier: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoteForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "incidents.snooze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identifier: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SnoozeForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3135,6 +3707,83 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RecoveryIssued"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "windows.windows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_WindowView_"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "windows.add_window": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WindowForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WindowView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "windows.end_window": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identifier: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WindowView"];
                 };
             };
             401: components["responses"]["Problem"];
