@@ -35,6 +35,8 @@ _NUMBER_FORMATS: Final[Mapping[Shape, str]] = MappingProxyType(
     }
 )
 _NUMERIC: Final = frozenset(_NUMBER_FORMATS)
+_WIDE: Final = frozenset({"name", "title", "place", "evidence", "model", "part"})
+"""Columns that take up what is left of a page's width."""
 _DIVISORS: Final[Mapping[Shape, int]] = MappingProxyType(
     {Shape.COUNT: 1, Shape.PERCENT: 1_000_000, Shape.DURATION: 86_400, Shape.MONEY: 100}
 )
@@ -210,7 +212,10 @@ def _pdf_table(table: Table, zone: str) -> dict[str, Any]:  # Any: a JSON docume
     return {
         "zh": table.zh,
         "en": table.en,
-        "columns": [{"zh": item.zh, "en": item.en, "is_number": item.shape in _NUMERIC} for item in table.columns],
+        "columns": [
+            {"zh": item.zh, "en": item.en, "is_number": item.shape in _NUMERIC, "is_wide": item.key in _WIDE}
+            for item in table.columns
+        ],
         "rows": [
             [written(value, column.shape, zone) for value, column in zip(row, table.columns, strict=True)]
             for row in table.rows

@@ -1,0 +1,7 @@
+"""`python3 -m tools.verify_sla EXPORT.zip`."""
+
+import sys
+
+from tools.verify_sla.command import main
+
+sys.exit(main())
