@@ -111,6 +111,7 @@ async def test_a_payment_survives_a_reload(rig: tuple[PatientRig, str], screen: 
     order = (await kiosk.site.call("GET", "open-orders"))["orders"][0]
     await kiosk.site.phone("password", trade=order["order"] + "01")
     await shows(page, "缴费成功")
+    await page.get_by_text("请取走凭条").wait_for()
     assert len(kiosk.papers) == 1
 
 
