@@ -153,9 +153,8 @@ class IncidentService:
         now = self._clock.utc()
         if form.ends_at <= max(form.starts_at, now) or form.ends_at - form.starts_at > WINDOW_MOST:
             raise Refusal("window_out_of_range", "Planned work ends after it begins, and within 14 days", status=422)
-        named = form.scope is not Scope.SITE
-        if named != bool(form.scope_name):
-            raise Refusal("window_scope", "Name the kiosk, area or floor; the whole fleet has no name", status=422)
+        if form.scope is not Scope.SITE and not form.scope_name:
+            raise Refusal("window_scope", "Name the kiosk, area or floor; only a site may be the fleet", status=422)
         window = Window(
             ulid(self._clock), form.scope, form.scope_name, max(form.starts_at, now), form.ends_at, form.reason, by
         )

@@ -41,4 +41,12 @@ class RegistryTopology:
 
 
 def _places(kiosk: Kiosk) -> dict[Scope, str]:
-    return {Scope.AREA: kiosk.area, Scope.FLOOR: kiosk.floor, Scope.SITE: FLEET}
+    """What is not known of a kiosk is in common with nobody; floors of two buildings are two."""
+    floor = f"{kiosk.site} {kiosk.floor}" if kiosk.site and kiosk.floor else kiosk.floor
+    found = {
+        Scope.POWER_FEED: kiosk.power_feed,
+        Scope.SWITCH: kiosk.switch,
+        Scope.AREA: kiosk.area,
+        Scope.FLOOR: floor,
+    }
+    return {**{scope: name for scope, name in found.items() if name}, Scope.SITE: kiosk.site or FLEET}

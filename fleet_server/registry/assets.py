@@ -2,7 +2,8 @@
 
 Columns may come in any order under Chinese or English names. Text is UTF-8 (with or without a byte order
 mark) or, as Excel in China saves it, GBK / GB 18030. `x` and `y` place the kiosk on the floor plan, in
-metres from its upper left corner.
+metres from its upper left corner. `site`, `switch` and `power_feed` say what kiosks share: when many fail at once,
+the incident is named after it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ class Column(StrEnum):
     X = "x"
     Y = "y"
     PROFILE = "profile"
+    SITE = "site"
+    SWITCH = "switch"
+    POWER_FEED = "power_feed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,9 @@ _RULES: Final[Mapping[Column, _Rule]] = MappingProxyType({
     Column.X:        _Rule(("x", "横坐标", "x坐标"),                           is_required=False, length_max=16),
     Column.Y:        _Rule(("y", "纵坐标", "y坐标"),                           is_required=False, length_max=16),
     Column.PROFILE:  _Rule(("profile", "配置", "机型"),                        is_required=True,  length_max=64),
+    Column.SITE:     _Rule(("site", "楼宇", "楼栋"),                           is_required=False, length_max=64),
+    Column.SWITCH:   _Rule(("switch", "交换机", "接入交换机"),                 is_required=False, length_max=64),
+    Column.POWER_FEED: _Rule(("power_feed", "power feed", "配电箱", "供电回路"), is_required=False, length_max=64),
 })
 # fmt: on
 _BY_NAME: Final = {name: column for column, rule in _RULES.items() for name in rule.names}
@@ -189,6 +196,9 @@ def _read_line(line: int, cells: list[str], columns: list[Column], found: AssetL
             x=x,
             y=y,
             profile=row[Column.PROFILE],
+            site=row.get(Column.SITE),
+            switch=row.get(Column.SWITCH),
+            power_feed=row.get(Column.POWER_FEED),
         )
     )
 

@@ -75,6 +75,10 @@ class Asset:
     x: float | None
     y: float | None
     profile: str
+    site: str | None = None
+    """What kiosks share when many fail at once. None: the list has no such column, and what is known stays."""
+    switch: str | None = None
+    power_feed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,11 @@ class Kiosk:
     quarantine: QuarantineReason | None
     change_seq: int
     """Rises with every change of any kiosk."""
+    site: str = ""
+    switch: str = ""
+    """The network switch it hangs on."""
+    power_feed: str = ""
+    """The distribution board that feeds it."""
 
 
 class CertificateState(StrEnum):
@@ -218,6 +227,9 @@ class KioskDetail(KioskView):
     state_since: datetime
     state_reason: str | None
     quarantine: QuarantineReason | None
+    site: str
+    switch: str
+    power_feed: str
     certificates: list[CertificateView]
 
 

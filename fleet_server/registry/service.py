@@ -143,6 +143,9 @@ class RegistryService:
             state_since=kiosk.state_since,
             state_reason=kiosk.state_reason,
             quarantine=kiosk.quarantine,
+            site=kiosk.site,
+            switch=kiosk.switch,
+            power_feed=kiosk.power_feed,
             certificates=[
                 CertificateView.model_validate(item, from_attributes=True)
                 for item in await self._store.certificates_of(kid)
@@ -300,8 +303,7 @@ class _Plan:
         serials = {kiosk.serial: kiosk.kid for kiosk in known if kiosk.serial and kiosk.kid not in named}
         for line, given in zip(listed.lines, listed.assets, strict=True):
             kiosk = by_kid.get(given.kid)
-            # A list without the serial number does not take away the one that was read from the machine.
-            asset = replace(given, serial=kiosk.serial) if kiosk is not None and given.serial is None else given
+            asset = _completed(given, kiosk)
             if asset.serial is not None and asset.serial in serials:
                 message = f"序列号已属于 {serials[asset.serial]}"
                 plan.problems.append(AssetProblem(line=line, column="serial", message=message))
@@ -329,6 +331,19 @@ class _Plan:
 
 def _report(problems: list[AssetProblem], *, dry_run: bool) -> AssetReport:
     return AssetReport(created=0, updated=0, unchanged=0, dry_run=dry_run, errors=problems)
+
+
+def _completed(given: Asset, kiosk: Kiosk | None) -> Asset:
+    """What the list does not speak of stays: a serial number may have been read from the machine."""
+    if kiosk is None:
+        return replace(given, site=given.site or "", switch=given.switch or "", power_feed=given.power_feed or "")
+    return replace(
+        given,
+        serial=kiosk.serial if given.serial is None else given.serial,
+        site=kiosk.site if given.site is None else given.site,
+        switch=kiosk.switch if given.switch is None else given.switch,
+        power_feed=kiosk.power_feed if given.power_feed is None else given.power_feed,
+    )
 
 
 def _same(kiosk: Kiosk, asset: Asset) -> bool:

@@ -57,6 +57,9 @@ class KioskRow(_Row, table=True):
     x: float | None = None
     y: float | None = None
     profile: str = Field(max_length=64)
+    site: str = Field(default="", max_length=64, sa_column_kwargs={"server_default": ""})
+    switch: str = Field(default="", max_length=64, sa_column_kwargs={"server_default": ""})
+    power_feed: str = Field(default="", max_length=64, sa_column_kwargs={"server_default": ""})
     state: str = Field(max_length=16)
     state_since: datetime = Field(sa_type=UtcDateTime)
     state_reason: str | None = Field(default=None, max_length=200)
@@ -267,6 +270,7 @@ class RegistryWork:
             row = rows[asset.kid]
             row.serial, row.place, row.area, row.floor = asset.serial, asset.place, asset.area, asset.floor
             row.x, row.y, row.profile, row.change_seq = asset.x, asset.y, asset.profile, self._change_seq
+            row.site, row.switch, row.power_feed = asset.site or "", asset.switch or "", asset.power_feed or ""
         await self._session.flush()
         if new:
             connection = await self._session.connection()
@@ -363,7 +367,8 @@ class RegistryWork:
 
     def _planned(self, asset: Asset, at: datetime) -> dict[str, Any]:  # Any: one column each
         more = {"state": KioskState.PLANNED.value, "state_since": at, "change_seq": self._change_seq}
-        return {**_columns(asset), **more}
+        shared = {name: getattr(asset, name) or "" for name in ("site", "switch", "power_feed")}
+        return {**_columns(asset), **shared, **more}
 
     async def _kiosk_row(self, kid: str) -> KioskRow | None:
         return (await self._session.exec(select(KioskRow).where(KioskRow.kid == kid))).first()
@@ -412,6 +417,9 @@ def _kiosk(row: KioskRow) -> Kiosk:
         state_reason=row.state_reason,
         quarantine=None if row.quarantine is None else QuarantineReason(row.quarantine),
         change_seq=row.change_seq,
+        site=row.site,
+        switch=row.switch,
+        power_feed=row.power_feed,
     )
 
 

@@ -20,6 +20,11 @@ _AREAS: Sequence[tuple[str, str, int]] = (
     ("体检中心", "4F", 6),
     ("住院大厅", "5F", 8),
 )
+_SITE = "门诊楼"
+_PORTS = 12
+"""Kiosks on one access switch, floor by floor."""
+_OWN_FEED = {"急诊": "AP-1F-E"}
+"""Areas with a distribution board of their own; the others hang on their floor's."""
 _COLUMNS_PER_ROW = 8
 _PITCH = 10
 
@@ -36,6 +41,9 @@ class Asset:
     x: int
     y: int
     profile: str
+    site: str
+    switch: str
+    power_feed: str
 
     @property
     def kid(self) -> str:
@@ -62,12 +70,15 @@ def _asset(index: int, area: str, floor: str, number: int, used: dict[str, int],
     return Asset(
         asset_no=f"ZZJ-{index:03d}",
         serial=f"SN{2026_000_000 + index * 7 + rng.randrange(7):010d}",
-        place=f"门诊楼 {floor} {area} {number + 1} 号机",
+        place=f"{_SITE} {floor} {area} {number + 1} 号机",
         area=area,
         floor=floor,
         x=(slot % _COLUMNS_PER_ROW) * _PITCH + _PITCH // 2,
         y=(slot // _COLUMNS_PER_ROW) * _PITCH + _PITCH // 2,
         profile=PROFILE,
+        site=_SITE,
+        switch=f"SW-{floor}-{slot // _PORTS + 1}",
+        power_feed=_OWN_FEED.get(area, f"AP-{floor}"),
     )
 
 

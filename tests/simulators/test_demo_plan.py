@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_the_hospital_is_the_same_for_the_same_seed() -> None:
     assert len({row.asset_no for row in rows}) == len({row.serial for row in rows}) == 100
     assert all(is_kiosk_id(row.kid) for row in rows)
     assert len(asset_csv(rows).splitlines()) == 101
+
+
+def test_every_kiosk_hangs_on_a_switch_and_a_board_that_others_share() -> None:
+    rows = assets(100)
+    switches, feeds = Counter(row.switch for row in rows), Counter(row.power_feed for row in rows)
+    assert max(switches.values()) <= 12
+    assert min(feeds.values()) >= 6
+    assert {row.site for row in rows} == {"门诊楼"}
 
 
 def test_facts_are_for_their_owner_only(tmp_path: Path) -> None:

@@ -13,7 +13,12 @@ branch_labels = None
 depends_on = None
 
 
+_SHARED = ("site", "switch", "power_feed")
+
+
 def upgrade() -> None:
+    for name in _SHARED:
+        op.add_column("registry_kiosk", sa.Column(name, sa.String(length=64), nullable=False, server_default=""))
     op.create_table(
         "alerts_edge",
         sa.Column("change_seq", sa.BigInteger(), nullable=False),
@@ -116,3 +121,6 @@ def downgrade() -> None:
     for name in ("window", "cursor", "event", "member", "incident"):
         op.drop_table(f"incidents_{name}")
     op.drop_table("alerts_edge")
+    with op.batch_alter_table("registry_kiosk") as table:
+        for name in _SHARED:
+            table.drop_column(name)

@@ -215,7 +215,6 @@ async def test_planned_work_is_kept_and_ended(ward: Ward) -> None:
         form.model_copy(update={"ends_at": now}),
         form.model_copy(update={"ends_at": now + timedelta(days=15)}),
         form.model_copy(update={"scope_name": ""}),
-        form.model_copy(update={"scope": Scope.SITE}),
     ]
     for one in wrong:
         with pytest.raises(Refusal):

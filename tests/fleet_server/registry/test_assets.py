@@ -27,6 +27,14 @@ def test_chinese_headers_any_order_and_missing_optional_columns() -> None:
     assert (found.assets[0].floor, found.assets[0].x) == ("", None)
 
 
+def test_what_kiosks_share_is_optional_and_a_missing_column_says_nothing_of_it() -> None:
+    (silent,) = read_text(HEAD + GOOD).assets
+    assert (silent.site, silent.switch, silent.power_feed) == (None, None, None)
+    head = HEAD.strip() + ",楼宇,交换机,配电箱\n"
+    (said_of,) = read_text(head + GOOD.strip() + ",门诊楼,SW-1F-1,\n").assets
+    assert (said_of.site, said_of.switch, said_of.power_feed) == ("门诊楼", "SW-1F-1", "")
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_other_delimiters_of_spreadsheets_are_understood(delimiter: str) -> None:
     found = read_text((HEAD + GOOD).replace(",", delimiter))

@@ -1469,6 +1469,8 @@ export interface components {
             memory_percent: number | null;
             /** Place */
             place: string;
+            /** Power Feed */
+            power_feed: string;
             presence: components["schemas"]["PresenceState"];
             /**
              * Presence Since
@@ -1480,6 +1482,8 @@ export interface components {
             quarantine: components["schemas"]["QuarantineReason"] | null;
             /** Serial */
             serial: string | null;
+            /** Site */
+            site: string;
             state: components["schemas"]["KioskState"];
             /** State Reason */
             state_reason: string | null;
@@ -1488,6 +1492,8 @@ export interface components {
              * Format: date-time
              */
             state_since: string;
+            /** Switch */
+            switch: string;
             /**
              * Temperature C
              * @default null
