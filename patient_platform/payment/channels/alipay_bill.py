@@ -36,7 +36,8 @@ def read_bill(packed: bytes) -> list[BillRow]:
     lines = _detail(packed).splitlines()
     rows_of_table = [line for line in lines if line.strip() and not line.startswith("#")]
     trades, refunds = _count(lines, _TRADES), _count(lines, _REFUNDS)
-    rows = [_row(item) for item in table("\n".join(rows_of_table), _COLUMNS, strip="\t")]
+    items = table("\n".join(rows_of_table), _COLUMNS, strip="\t")
+    rows = [_row(item, number) for number, item in enumerate(items, start=2)]
     paid = sum(row.status is BillStatus.PAID for row in rows)
     if paid != trades or len(rows) - paid != refunds:
         raise BillInvalid(
@@ -83,16 +84,17 @@ def _count(lines: list[str], pattern: re.Pattern[str]) -> int:
     return int(found[1])
 
 
-def _row(item: dict[str, str]) -> BillRow:
+def _row(item: dict[str, str], row: int) -> BillRow:
+    for column in ("支付宝交易号", "商户订单号"):
+        if _MANGLED.fullmatch(item[column]):
+            raise BillInvalid(f"row {row}, {column}: went through a spreadsheet, use the bill as it was downloaded")
     number = item["商户订单号"]
-    if _MANGLED.fullmatch(number) or _MANGLED.fullmatch(item["支付宝交易号"]):
-        raise BillInvalid("the bill went through a spreadsheet, its numbers are mangled: use the file as downloaded")
     try:
         at = wall_time(item["完成时间"])
         amount = from_yuan(item[_AMOUNT])
         fee = from_yuan(item.get(_FEE) or "0.00")
     except (MoneyError, ValueError) as error:
-        raise BillInvalid("the bill has a row that cannot be read") from error
+        raise BillInvalid(f"row {row} of the bill has a time or an amount that is none") from error
     match item["业务类型"]:
         case "交易":
             return BillRow(number, item["支付宝交易号"], BillStatus.PAID, amount, at, fee_fen=Fen(abs(fee)))
@@ -100,4 +102,4 @@ def _row(item: dict[str, str]) -> BillRow:
             refund_no = item[_REQUEST] or None
             return BillRow(number, item["支付宝交易号"], BillStatus.REFUNDED, Fen(abs(amount)), at, refund_no)
         case _:
-            raise BillInvalid("the bill has a kind of row nobody knows")
+            raise BillInvalid(f"row {row} of the bill is of a kind nobody knows")
