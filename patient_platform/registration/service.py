@@ -143,10 +143,11 @@ class Registration:
         """Keep a slot for a patient.
 
         Raises:
-            Refusal: `slot_unknown`, `slot_taken`, `doctor_stopped`, `his_down`.
+            Refusal: `slot_unknown`, `slot_taken`, `doctor_stopped`, `visit_booked`, `his_down`.
         """
         where = _where(request.schedule)
         department, doctor, slot = await self._look(where, request.number)
+        await self._not_booked(_visit(session.patient, department.name, slot.date.isoformat()))
         patient = await self._identity.patient(session.patient)
         locked = await self._ask(
             self._his.lock_slot(where.schedule, request.number, patient.his_patient, session.kiosk), "slot_taken"
@@ -190,7 +191,7 @@ class Registration:
         """An order for a locked slot.
 
         Raises:
-            Refusal: `slot_lost`, `order_active`.
+            Refusal: `slot_lost`, `visit_booked`, `order_active`.
         """
         lock = await self._store.lock(number)
         if lock is None or lock.session != session.session:
@@ -200,17 +201,20 @@ class Registration:
         if life_s < LIFE_MIN_S:
             raise Refusal("slot_lost", "this slot is not kept long enough to pay for it")
         patient = await self._identity.patient(session.patient)
+        visit = _visit(session.patient, lock.department, lock.begin.partition(" ")[0])
+        await self._not_booked(visit)
         order = await self._payments.create(
             NewOrder(
                 kiosk=session.kiosk,
                 session=session.session,
                 patient=session.patient,
                 business=Business.REGISTRATION,
-                keys=(lock.slot_key,),
+                keys=(lock.slot_key, visit),
                 subject={
                     "title": "门诊挂号",
                     "his_patient": patient.his_patient,
                     "pre_id": lock.pre_id,
+                    "visit": visit,
                     "sealed": self._vault.seal(_receipt(lock), RECEIPT_FIELD),
                 },
                 amount_fen=Fen(lock.fee_fen),
@@ -220,6 +224,12 @@ class Registration:
         )
         await self._store.ordered(number, order.order)
         return order
+
+    async def _not_booked(self, visit: str) -> None:
+        """One visit a day in a department: a second one is nearly always a mistake, the counter can still make it."""
+        patient = visit.split(":")[1]
+        if any(order.subject.get("visit") == visit for order in await self._payments.papers_of(patient)):
+            raise Refusal("visit_booked", "there is a visit in this department on this day already")
 
     async def _departments(self) -> list[DepartmentView]:
         found = await self._ask(self._his.departments(), "his_refused")
@@ -267,6 +277,10 @@ def _where(text: str) -> _Where:
         return _Where(department, doctor, schedule, date.fromisoformat(day))
     except (ValueError, TypeError, binascii.Error):
         raise Refusal("slot_unknown", "there is no such slot", status=404) from None
+
+
+def _visit(patient: str, department: str, day: str) -> str:
+    return f"visit:{patient}:{day}:{department}"
 
 
 def _receipt(lock: Lock) -> str:
