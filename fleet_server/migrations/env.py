@@ -5,6 +5,7 @@ from fleet_server.capabilities import store as capabilities_store
 from fleet_server.incidents import store as incidents_store
 from fleet_server.presence import store as presence_store
 from fleet_server.registry import store as registry_store
+from fleet_server.sla import store as sla_store
 from fleet_server.staff import store as staff_store
 from fleet_server.telemetry import store as telemetry_store
 from fleet_server.uplink import store as uplink_store
@@ -20,5 +21,6 @@ STORES = (
     telemetry_store,
     presence_store,
     capabilities_store,
+    sla_store,
 )
 run_migrations(registry_store.METADATA)

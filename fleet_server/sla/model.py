@@ -124,7 +124,7 @@ class ModelLine(Part):
 class PartLine(Part):
     """A part that was changed."""
 
-    order: int
+    order: str
     kid: str
     component: str
     part: str

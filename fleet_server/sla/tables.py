@@ -133,7 +133,7 @@ _TABLES: Final[Mapping[str, tuple[str, str, Sequence[Column]]]] = MappingProxyTy
         _C("mtbf_s",    _S.DURATION, "平均无故障 MTBF", "MTBF"),
         _C("mttr_s",    _S.DURATION, "平均修复 MTTR",   "MTTR"))),
     "parts": ("更换配件与保修", "Parts changed, and their warranty", (
-        _C("order",          _S.COUNT,  "工单",     "order"),
+        _C("order",          _S.TEXT,   "工单",     "order"),
         _C("kid",            _S.TEXT,   "自助机",   "kiosk"),
         _C("component",      _S.TEXT,   "部件",     "component"),
         _C("part",           _S.TEXT,   "配件",     "part"),

@@ -25,6 +25,8 @@ class Permission(StrEnum):
     INCIDENTS_READ = "incidents.read"
     INCIDENTS_ACT = "incidents.act"
     WINDOWS_PLAN = "windows.plan"
+    SLA_READ = "sla.read"
+    SLA_MANAGE = "sla.manage"
     LIVE_READ = "live.read"
     USERS_MANAGE = "users.manage"
     SESSIONS_MANAGE = "sessions.manage"
@@ -51,12 +53,13 @@ _LOOK = frozenset(
         Permission.PRESENCE_READ,
         Permission.ALARMS_READ,
         Permission.INCIDENTS_READ,
+        Permission.SLA_READ,
         Permission.LIVE_READ,
         Permission.TOKENS_OWN,
     }
 )
 _WORK = _LOOK | {Permission.KIOSKS_ENROL, Permission.INCIDENTS_ACT}
-_LEAD = _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT, Permission.WINDOWS_PLAN}
+_LEAD = _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT, Permission.WINDOWS_PLAN, Permission.SLA_MANAGE}
 
 GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {

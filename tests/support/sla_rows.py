@@ -106,7 +106,7 @@ def order(number: int, **changes: object) -> Row:
 def part(number: int, at_us: int, kid: str) -> Row:
     return "part", {
         "id": f"part-{number}",
-        "order": number,
+        "order": f"WO-{number}",
         "kid": kid,
         "component": "receipt_printer",
         "part": "切刀",

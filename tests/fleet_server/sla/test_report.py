@@ -194,7 +194,7 @@ def test_models_and_parts_are_counted() -> None:
     assert (printer.units, printer.failures, printer.mtbf_s, printer.mttr_s) == (2, 1, 2 * 744 * 3_600, 7_200)
     reader = next(line for line in found.models if line.model == "acme-cr1")
     assert (reader.failures, reader.mtbf_s) == (0, None)
-    assert [(line.order, line.serial_in) for line in found.parts] == [(1, "B1")]
+    assert [(line.order, line.serial_in) for line in found.parts] == [("WO-1", "B1")]
 
 
 def test_without_a_contract_there_is_no_report() -> None:

@@ -617,6 +617,92 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sla/contract": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The contract in force */
+        get: operations["sla.contract"];
+        /** Have another contract from now on */
+        put: operations["sla.set_contract"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sla/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sealed evidence of a month, for tools/verify_sla */
+        get: operations["sla.export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sla/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A month as far as it is known */
+        get: operations["sla.report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sla/report/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A month as JSON, CSV, XLSX or PDF */
+        get: operations["sla.report_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sla/seals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The seals of days */
+        get: operations["sla.seals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -894,6 +980,112 @@ export interface components {
             target: string | null;
         };
         /**
+         * Availability
+         * @description Time of one kiosk, area or patient function; `availability_ppm` is weighed by demand, the seconds are not.
+         */
+        Availability: {
+            /** Availability Ppm */
+            availability_ppm: number | null;
+            /** Down S */
+            down_s: number;
+            /** Excluded S */
+            excluded_s: number;
+            /** Is Met */
+            is_met: boolean | null;
+            /** Name */
+            name: string;
+            /** Target Ppm */
+            target_ppm: number | null;
+            /** Title */
+            title: string;
+            /** Unproved S */
+            unproved_s: number;
+            /** Up S */
+            up_s: number;
+        };
+        /**
+         * BreachLine
+         * @description One limit that was not kept in the month.
+         */
+        BreachLine: {
+            /**
+             * Breached At
+             * Format: date-time
+             */
+            breached_at: string;
+            /** Cause */
+            cause: string;
+            /** Cause Title */
+            cause_title: string;
+            /** Clock */
+            clock: string;
+            /** Elapsed S */
+            elapsed_s: number;
+            /** Limit S */
+            limit_s: number;
+            /** Number */
+            number: number;
+            /** Over S */
+            over_s: number;
+            /** Penalty Fen */
+            penalty_fen: number;
+            /** Place */
+            place: string;
+            /** Side */
+            side: string;
+        };
+        /**
+         * CaseLine
+         * @description One case with its two clocks.
+         */
+        CaseLine: {
+            /**
+             * Began At
+             * Format: date-time
+             */
+            began_at: string;
+            /** Cause */
+            cause: string;
+            /** Cause Title */
+            cause_title: string;
+            /** Id */
+            id: string;
+            /** Is Preventive */
+            is_preventive: boolean;
+            /** Is Repair Breached */
+            is_repair_breached: boolean;
+            /** Is Response Breached */
+            is_response_breached: boolean;
+            /** Kiosks */
+            kiosks: number;
+            /** Number */
+            number: number;
+            /** Paused S */
+            paused_s: number;
+            /** Place */
+            place: string;
+            /** Repair Due At */
+            repair_due_at: string | null;
+            /** Repair S */
+            repair_s: number;
+            /** Responded At */
+            responded_at: string | null;
+            /** Response S */
+            response_s: number;
+            /** Restored At */
+            restored_at: string | null;
+            /** Scope */
+            scope: string;
+            /** Severity */
+            severity: string;
+            /** Side */
+            side: string;
+            /** Unproved S */
+            unproved_s: number;
+            /** Warning Level */
+            warning_level: number;
+        };
+        /**
          * CertificateState
          * @description Whether a certificate opens doors.
          * @enum {string}
@@ -1078,6 +1270,189 @@ export interface components {
          */
         ConsumableUnit: "mm" | "sheets" | "percent" | "pieces";
         /**
+         * Contract
+         * @description What was promised.
+         */
+        Contract: {
+            /**
+             * @default {
+             *       "areas": {},
+             *       "hours": [
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1,
+             *         1
+             *       ]
+             *     }
+             */
+            demand: components["schemas"]["Demand"];
+            /** Exclusions */
+            exclusions: {
+                [key: string]: string[];
+            };
+            /** Functions */
+            functions: {
+                [key: string]: number;
+            };
+            /** Hospital */
+            hospital: string;
+            /** Limits */
+            limits: {
+                [key: string]: components["schemas"]["Limits"];
+            };
+            /** Number */
+            number: string;
+            /**
+             * @default {
+             *       "kiosk_below_target_fen": 0,
+             *       "monthly_cap_fen": null,
+             *       "repair_fen": 0,
+             *       "response_fen": 0
+             *     }
+             */
+            penalties: components["schemas"]["Penalties"];
+            /**
+             * Proof S
+             * @default 4500
+             */
+            proof_s: number;
+            /**
+             * Relapse S
+             * @default 86400
+             */
+            relapse_s: number;
+            /**
+             * Settle Days
+             * @default 7
+             */
+            settle_days: number;
+            /** Sides */
+            sides: {
+                [key: string]: components["schemas"]["Side"];
+            };
+            /**
+             * Starts On
+             * Format: date
+             */
+            starts_on: string;
+            /**
+             * @default {
+             *       "function": "99.0",
+             *       "functions": {},
+             *       "kiosk": "99.0"
+             *     }
+             */
+            targets: components["schemas"]["Targets"];
+            /** Vendor */
+            vendor: string;
+            /**
+             * Warn Percent
+             * @default [
+             *       50,
+             *       75,
+             *       90
+             *     ]
+             */
+            warn_percent: number[];
+            /**
+             * Warranty Days
+             * @default 365
+             */
+            warranty_days: number;
+            /**
+             * Years
+             * @default 5
+             */
+            years: number;
+            /**
+             * Zone
+             * @default Asia/Shanghai
+             */
+            zone: string;
+        };
+        /**
+         * ContractText
+         * @description A contract file.
+         */
+        ContractText: {
+            /** Toml */
+            toml: string;
+        };
+        /**
+         * ContractView
+         * @description The contract in force.
+         */
+        ContractView: {
+            contract: components["schemas"]["Contract"];
+            /**
+             * Set At
+             * Format: date-time
+             */
+            set_at: string;
+            /** Set By */
+            set_by: string;
+        };
+        /**
+         * Demand
+         * @description How much an hour of the day weighs, 24 numbers from midnight; areas may have their own.
+         */
+        Demand: {
+            /** Areas */
+            areas: {
+                [key: string]: number[];
+            };
+            /**
+             * Hours
+             * @default [
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1,
+             *       1
+             *     ]
+             */
+            hours: number[];
+        };
+        /**
          * EnrolmentState
          * @description Where a request stands.
          * @enum {string}
@@ -1130,6 +1505,12 @@ export interface components {
          * @enum {string}
          */
         EventKind: "opened" | "worsened" | "acknowledged" | "snoozed" | "noted" | "joined" | "left" | "recovered" | "relapsed" | "muted" | "closed";
+        /**
+         * Exclusion
+         * @description Why a clock may stand still; the list is closed.
+         * @enum {string}
+         */
+        Exclusion: "hospital_power" | "hospital_network" | "hospital_system" | "outside_system" | "area_locked" | "hospital_request" | "force_majeure";
         /**
          * FirstAdminForm
          * @description The first administrator, by the one-time token.
@@ -1228,6 +1609,12 @@ export interface components {
             /** Kiosks */
             kiosks: number;
         };
+        /**
+         * Format
+         * @description What a report can be had as.
+         * @enum {string}
+         */
+        Format: "json" | "csv" | "xlsx" | "pdf";
         /**
          * FunctionReason
          * @description Why a function is not whole: a fault that is up at a component, or `not_seen`.
@@ -1601,6 +1988,22 @@ export interface components {
             y: number | null;
         };
         /**
+         * Limits
+         * @description How long an answer and a repair may take, at any hour of any day.
+         */
+        Limits: {
+            /**
+             * Repair S
+             * @default 14400
+             */
+            repair_s: number;
+            /**
+             * Response S
+             * @default 14400
+             */
+            response_s: number;
+        };
+        /**
          * LoginForm
          * @description Password and second factor at once: a wrong one does not tell which.
          */
@@ -1658,6 +2061,26 @@ export interface components {
              * Format: date-time
              */
             since: string;
+        };
+        /**
+         * ModelLine
+         * @description How often devices of one model and firmware fail, and how long a repair takes.
+         */
+        ModelLine: {
+            /** Failures */
+            failures: number;
+            /** Firmware */
+            firmware: string;
+            /** Model */
+            model: string;
+            /** Mtbf S */
+            mtbf_s: number | null;
+            /** Mttr S */
+            mttr_s: number | null;
+            /** Service S */
+            service_s: number;
+            /** Units */
+            units: number;
         };
         /**
          * NoteForm
@@ -1794,6 +2217,34 @@ export interface components {
          */
         Part: "cause" | "child";
         /**
+         * PartLine
+         * @description A part that was changed.
+         */
+        PartLine: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Component */
+            component: string;
+            /** Kid */
+            kid: string;
+            /** Order */
+            order: string;
+            /** Part */
+            part: string;
+            /** Serial In */
+            serial_in: string;
+            /** Serial Out */
+            serial_out: string;
+            /**
+             * Warranty Until
+             * Format: date-time
+             */
+            warranty_until: string;
+        };
+        /**
          * PasswordForm
          * @description A new password, proved by the old one.
          */
@@ -1802,6 +2253,55 @@ export interface components {
             current: string;
             /** New */
             new: string;
+        };
+        /**
+         * PauseLine
+         * @description A stretch in which clocks stood still, or were claimed to.
+         */
+        PauseLine: {
+            /** Evidence */
+            evidence: string;
+            /** Is Proved */
+            is_proved: boolean;
+            /** Length S */
+            length_s: number;
+            /** Number */
+            number: number;
+            /** Reason */
+            reason: string;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Until */
+            until: string | null;
+        };
+        /**
+         * Penalties
+         * @description What a breach of the vendor costs, in fen.
+         */
+        Penalties: {
+            /**
+             * Kiosk Below Target Fen
+             * @default 0
+             */
+            kiosk_below_target_fen: number;
+            /**
+             * Monthly Cap Fen
+             * @default null
+             */
+            monthly_cap_fen: number | null;
+            /**
+             * Repair Fen
+             * @default 0
+             */
+            repair_fen: number;
+            /**
+             * Response Fen
+             * @default 0
+             */
+            response_fen: number;
         };
         /**
          * Point
@@ -2060,6 +2560,60 @@ export interface components {
             username: string;
         };
         /**
+         * Report
+         * @description A month.
+         */
+        Report: {
+            /** Areas */
+            areas: components["schemas"]["Availability"][];
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /** Breaches */
+            breaches: components["schemas"]["BreachLine"][];
+            /** Cases */
+            cases: components["schemas"]["CaseLine"][];
+            /** Contract */
+            contract: string;
+            /** Evidence Head */
+            evidence_head: string | null;
+            /** Evidence Rows */
+            evidence_rows: number;
+            /** Functions */
+            functions: components["schemas"]["Availability"][];
+            /** Hospital */
+            hospital: string;
+            /** Is Final */
+            is_final: boolean;
+            /** Kiosks */
+            kiosks: components["schemas"]["Availability"][];
+            /** Models */
+            models: components["schemas"]["ModelLine"][];
+            /** Month */
+            month: string;
+            /** Parts */
+            parts: components["schemas"]["PartLine"][];
+            /** Pauses */
+            pauses: components["schemas"]["PauseLine"][];
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            summary: components["schemas"]["Summary"];
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /** Vendor */
+            vendor: string;
+            /** Zone */
+            zone: string;
+        };
+        /**
          * Reset
          * @description What a recovery replaces; the other one has to be proved.
          * @enum {string}
@@ -2077,6 +2631,32 @@ export interface components {
          * @enum {string}
          */
         Scope: "component" | "kiosk" | "power_feed" | "switch" | "area" | "floor" | "site" | "server" | "outside";
+        /**
+         * SealsView
+         * @description The seals of some days, the oldest first.
+         */
+        SealsView: {
+            /** Seals */
+            seals: components["schemas"]["SealView"][];
+        };
+        /**
+         * SealView
+         * @description The end of a day: note `head` elsewhere, and nobody can present another past.
+         */
+        SealView: {
+            /** Day */
+            day: string;
+            /** Head */
+            head: string;
+            /** Key */
+            key: string;
+            /** Rows */
+            rows: number;
+            /** Sealed Us */
+            sealed_us: number;
+            /** Signature */
+            signature: string;
+        };
         /**
          * Series
          * @description One metric over time.
@@ -2120,6 +2700,12 @@ export interface components {
          */
         Severity: "info" | "minor" | "major" | "critical";
         /**
+         * Side
+         * @description Who has to put a cause right.
+         * @enum {string}
+         */
+        Side: "vendor" | "hospital" | "outside";
+        /**
          * SnoozeForm
          * @description Page nobody until then.
          */
@@ -2152,6 +2738,62 @@ export interface components {
             password: string;
             /** Totp */
             totp: string;
+        };
+        /**
+         * Summary
+         * @description The month in a few numbers.
+         */
+        Summary: {
+            /** Availability Ppm */
+            availability_ppm: number | null;
+            /** Cases */
+            cases: number;
+            /** Kiosks */
+            kiosks: number;
+            /** Kiosks Below Target */
+            kiosks_below_target: number;
+            /** Paused S */
+            paused_s: number;
+            /** Penalty Fen */
+            penalty_fen: number;
+            /** Preventive Cases */
+            preventive_cases: number;
+            /** Repair Breaches */
+            repair_breaches: number;
+            /** Repair Max S */
+            repair_max_s: number | null;
+            /** Repair Mean S */
+            repair_mean_s: number | null;
+            /** Response Breaches */
+            response_breaches: number;
+            /** Response Max S */
+            response_max_s: number | null;
+            /** Response Mean S */
+            response_mean_s: number | null;
+            /** Unproved Pause S */
+            unproved_pause_s: number;
+            /** Vendor Breaches */
+            vendor_breaches: number;
+        };
+        /**
+         * Targets
+         * @description Promised availability; a function that is not named has the one of all functions.
+         */
+        Targets: {
+            /**
+             * Function
+             * @default 99.0
+             */
+            function: string;
+            /** Functions */
+            functions: {
+                [key: string]: string;
+            };
+            /**
+             * Kiosk
+             * @default 99.0
+             */
+            kiosk: string;
         };
         /**
          * TelemetryView
@@ -2447,6 +3089,9 @@ export type SchemaAssetProblem = components['schemas']['AssetProblem'];
 export type SchemaAssetReport = components['schemas']['AssetReport'];
 export type SchemaAssetUpload = components['schemas']['AssetUpload'];
 export type SchemaAuditView = components['schemas']['AuditView'];
+export type SchemaAvailability = components['schemas']['Availability'];
+export type SchemaBreachLine = components['schemas']['BreachLine'];
+export type SchemaCaseLine = components['schemas']['CaseLine'];
 export type SchemaCertificateState = components['schemas']['CertificateState'];
 export type SchemaCertificateView = components['schemas']['CertificateView'];
 export type SchemaChainView = components['schemas']['ChainView'];
@@ -2457,15 +3102,21 @@ export type SchemaConsumableLevel = components['schemas']['ConsumableLevel'];
 export type SchemaConsumableSource = components['schemas']['ConsumableSource'];
 export type SchemaConsumableStatus = components['schemas']['ConsumableStatus'];
 export type SchemaConsumableUnit = components['schemas']['ConsumableUnit'];
+export type SchemaContract = components['schemas']['Contract'];
+export type SchemaContractText = components['schemas']['ContractText'];
+export type SchemaContractView = components['schemas']['ContractView'];
+export type SchemaDemand = components['schemas']['Demand'];
 export type SchemaEnrolmentState = components['schemas']['EnrolmentState'];
 export type SchemaEnrolmentView = components['schemas']['EnrolmentView'];
 export type SchemaEventKind = components['schemas']['EventKind'];
+export type SchemaExclusion = components['schemas']['Exclusion'];
 export type SchemaFirstAdminForm = components['schemas']['FirstAdminForm'];
 export type SchemaFleetServerIncidentsModelEventView = components['schemas']['fleet_server__incidents__model__EventView'];
 export type SchemaFleetServerSettingsRole = components['schemas']['fleet_server__settings__Role'];
 export type SchemaFleetServerStaffPermissionsRole = components['schemas']['fleet_server__staff__permissions__Role'];
 export type SchemaFleetServerTelemetryModelEventView = components['schemas']['fleet_server__telemetry__model__EventView'];
 export type SchemaFloorView = components['schemas']['FloorView'];
+export type SchemaFormat = components['schemas']['Format'];
 export type SchemaFunctionReason = components['schemas']['FunctionReason'];
 export type SchemaFunctionState = components['schemas']['FunctionState'];
 export type SchemaFunctionStatus = components['schemas']['FunctionStatus'];
@@ -2477,9 +3128,11 @@ export type SchemaJsonValue = components['schemas']['JsonValue'];
 export type SchemaKioskDetail = components['schemas']['KioskDetail'];
 export type SchemaKioskState = components['schemas']['KioskState'];
 export type SchemaKioskView = components['schemas']['KioskView'];
+export type SchemaLimits = components['schemas']['Limits'];
 export type SchemaLoginForm = components['schemas']['LoginForm'];
 export type SchemaMe = components['schemas']['Me'];
 export type SchemaMemberView = components['schemas']['MemberView'];
+export type SchemaModelLine = components['schemas']['ModelLine'];
 export type SchemaNoteForm = components['schemas']['NoteForm'];
 export type SchemaPageAlarmView = components['schemas']['Page_AlarmView_'];
 export type SchemaPageAuditView = components['schemas']['Page_AuditView_'];
@@ -2492,7 +3145,10 @@ export type SchemaPageTokenView = components['schemas']['Page_TokenView_'];
 export type SchemaPageUserView = components['schemas']['Page_UserView_'];
 export type SchemaPageWindowView = components['schemas']['Page_WindowView_'];
 export type SchemaPart = components['schemas']['Part'];
+export type SchemaPartLine = components['schemas']['PartLine'];
 export type SchemaPasswordForm = components['schemas']['PasswordForm'];
+export type SchemaPauseLine = components['schemas']['PauseLine'];
+export type SchemaPenalties = components['schemas']['Penalties'];
 export type SchemaPoint = components['schemas']['Point'];
 export type SchemaPolicyForm = components['schemas']['PolicyForm'];
 export type SchemaPolicyView = components['schemas']['PolicyView'];
@@ -2508,15 +3164,21 @@ export type SchemaRecoveryForm = components['schemas']['RecoveryForm'];
 export type SchemaRecoveryIssued = components['schemas']['RecoveryIssued'];
 export type SchemaRecoveryTokenForm = components['schemas']['RecoveryTokenForm'];
 export type SchemaRecoveryView = components['schemas']['RecoveryView'];
+export type SchemaReport = components['schemas']['Report'];
 export type SchemaReset = components['schemas']['Reset'];
 export type SchemaRoleInput = components['schemas']['Role-Input'];
 export type SchemaScope = components['schemas']['Scope'];
+export type SchemaSealsView = components['schemas']['SealsView'];
+export type SchemaSealView = components['schemas']['SealView'];
 export type SchemaSeries = components['schemas']['Series'];
 export type SchemaSessionView = components['schemas']['SessionView'];
 export type SchemaSeverity = components['schemas']['Severity'];
+export type SchemaSide = components['schemas']['Side'];
 export type SchemaSnoozeForm = components['schemas']['SnoozeForm'];
 export type SchemaSpareCodes = components['schemas']['SpareCodes'];
 export type SchemaSpareCodesForm = components['schemas']['SpareCodesForm'];
+export type SchemaSummary = components['schemas']['Summary'];
+export type SchemaTargets = components['schemas']['Targets'];
 export type SchemaTelemetryView = components['schemas']['TelemetryView'];
 export type SchemaTokenCreated = components['schemas']['TokenCreated'];
 export type SchemaTokenForm = components['schemas']['TokenForm'];
@@ -3528,6 +4190,163 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "sla.contract": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ContractView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "sla.set_contract": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ContractText"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ContractView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "sla.export": {
+        parameters: {
+            query: {
+                month: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "sla.report": {
+        parameters: {
+            query: {
+                month: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Report"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "sla.report_file": {
+        parameters: {
+            query: {
+                format?: components["schemas"]["Format"];
+                month: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "sla.seals": {
+        parameters: {
+            query: {
+                from: string;
+                to: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealsView"];
+                };
             };
             401: components["responses"]["Problem"];
             403: components["responses"]["Problem"];
