@@ -3,6 +3,7 @@
 from fleet_server.alerts import store as alerts_store
 from fleet_server.capabilities import store as capabilities_store
 from fleet_server.incidents import store as incidents_store
+from fleet_server.orders import store as orders_store
 from fleet_server.presence import store as presence_store
 from fleet_server.registry import store as registry_store
 from fleet_server.sla import store as sla_store
@@ -17,6 +18,7 @@ STORES = (
     staff_store,
     alerts_store,
     incidents_store,
+    orders_store,
     uplink_store,
     telemetry_store,
     presence_store,
