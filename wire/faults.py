@@ -92,6 +92,19 @@ class Fault(StrEnum):
     EVIDENCE_CHAIN_BROKEN = "evidence_chain_broken"
     # the server itself
     REVOCATION_NOT_ENFORCED = "revocation_not_enforced"
+    BROKER_DOWN = "broker_down"
+    STORE_FAILING = "store_failing"
+    BACKUP_OLD = "backup_old"
+    QUEUE_LAG = "queue_lag"
+    SERVER_CERTIFICATE_EXPIRING = "server_certificate_expiring"
+    # what patients run into
+    TRANSACTIONS_FAILING = "transactions_failing"
+    PAID_NOT_POSTED = "paid_not_posted"
+    CARD_RETAINED = "card_retained"
+    RECEIPT_MISSING = "receipt_missing"
+    # systems that are not ours
+    HIS_DOWN = "his_down"
+    CHANNEL_DOWN = "channel_down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,5 +182,16 @@ FACTS: Mapping[Fault, FaultFacts] = MappingProxyType({
     Fault.WIRE_VERSION_UNSUPPORTED: _facts(_MAJOR, _NEVER, "上报协议版本过新", "Wire version too new", "升级管理服务器", "Upgrade the fleet server"),
     Fault.EVIDENCE_CHAIN_BROKEN: _facts(_CRITICAL, _NEVER, "证据链断裂", "Evidence chain broken", "保留现场并上报安全管理员", "Keep the evidence, call the security administrator"),
     Fault.REVOCATION_NOT_ENFORCED: _facts(_CRITICAL, _BACKOFF, "消息代理未采用吊销列表", "Broker does not use the revocation list", "在服务器上运行 fleet-server doctor, 检查消息代理与 broker.reload_command", "Run fleet-server doctor on the server, check the broker and broker.reload_command"),
+    Fault.BROKER_DOWN:      _facts(_CRITICAL, _BACKOFF, "消息代理中断", "Message broker down", "检查服务器上的 mosquitto 服务", "Check the mosquitto service on the server"),
+    Fault.STORE_FAILING:    _facts(_CRITICAL, _BACKOFF, "服务器数据库故障", "Store of the server failing", "检查数据库服务与磁盘", "Check the database and its disk"),
+    Fault.BACKUP_OLD:       _facts(_MAJOR, _AFTER, "备份过期", "Backup too old", "运行备份并检查定时任务", "Run the backup, check its timer"),
+    Fault.QUEUE_LAG:        _facts(_MAJOR, _BACKOFF, "服务器处理积压", "Server lags behind its queue", "检查服务器负载与数据库", "Check the load of the server and its store"),
+    Fault.SERVER_CERTIFICATE_EXPIRING: _facts(_MAJOR, _AFTER, "服务器证书即将到期", "Certificate of the server expiring", "更换服务器证书", "Renew the certificate of the server"),
+    Fault.TRANSACTIONS_FAILING: _facts(_MAJOR, _NEVER, "交易失败率过高", "Too many transactions fail", "查看失败原因, 必要时引导患者到其他自助机", "Read why they fail, send patients to another kiosk if needed"),
+    Fault.PAID_NOT_POSTED:  _facts(_CRITICAL, _BACKOFF, "已付款未入账", "Paid, not posted", "按单边账流程核对并补录或退款", "Follow the runbook of payments: post it or refund it", "ask_staff"),
+    Fault.CARD_RETAINED:    _facts(_CRITICAL, _NEVER, "卡片被吞", "Card retained", "立即到机前取卡, 核对身份后归还", "Go to the kiosk now, return the card to its owner", "ask_staff"),
+    Fault.RECEIPT_MISSING:  _facts(_MAJOR, _NEVER, "已付款未出凭条", "Paid, no receipt", "补打凭条", "Print the receipt again", "ask_staff"),
+    Fault.HIS_DOWN:         _facts(_CRITICAL, _BACKOFF, "HIS 不可用", "HIS down", "联系医院信息科", "Call the hospital's IT department"),
+    Fault.CHANNEL_DOWN:     _facts(_MAJOR, _BACKOFF, "支付渠道不可用", "Payment channel down", "联系渠道服务商, 引导患者使用其他支付方式", "Call the channel's operator, point patients to another way to pay"),
 })
 # fmt: on

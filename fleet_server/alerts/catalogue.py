@@ -46,6 +46,8 @@ class Entry:
     family: Family | None = None
     hides: frozenset[Fault] = frozenset()
     """What follows from it on the same kiosk."""
+    hides_everywhere: frozenset[Fault] = frozenset()
+    """What follows from it on every kiosk."""
     needs_order: bool = True
     runbook: str = "docs/runbooks/devices.md"
     self_test: str | None = None
@@ -69,6 +71,10 @@ _READERS: Final = frozenset({_F.UNPLUGGED, _F.NOT_RESPONDING, _F.CARD_UNREADABLE
 _DARK: Final = frozenset({_F.BATTERY_LOW, _F.KIOSK_OFFLINE})
 _ALL_OF_IT: Final = _DEVICE | {_F.KIOSK_UNSTABLE}
 _NONE, _DEGRADED, _LOST, _GONE = Effect.NONE, Effect.DEGRADED, Effect.FUNCTION_LOST, Effect.KIOSK_LOST
+_MONEY: Final = Effect.MONEY_AT_RISK
+_NOBODY_HEARD: Final = frozenset({_F.KIOSK_OFFLINE, _F.KIOSK_UNSTABLE})
+_PLATFORM: Final = "docs/runbooks/platform.md"
+_PAYMENTS: Final = "docs/runbooks/payments.md"
 _NETWORK: Final = "docs/runbooks/offline.md"
 _PAPER: Final = "docs/runbooks/paper.md"
 _MACHINE: Final = "docs/runbooks/machine.md"
@@ -132,6 +138,19 @@ CATALOGUE: Mapping[Fault, Entry] = MappingProxyType({
     _F.EVIDENCE_CHAIN_BROKEN: Entry(_NONE, runbook=_MACHINE),
     # the server itself
     _F.REVOCATION_NOT_ENFORCED: Entry(_NONE, runbook="docs/runbooks/revocation.md", needs_order=False),
+    _F.BROKER_DOWN:          Entry(_NONE, 10.0, hides_everywhere=_NOBODY_HEARD, runbook=_PLATFORM),
+    _F.STORE_FAILING:        Entry(_NONE, 10.0, hides_everywhere=_NOBODY_HEARD, runbook=_PLATFORM),
+    _F.BACKUP_OLD:           Entry(_NONE, 60.0, 86_400.0, runbook=_PLATFORM),
+    _F.QUEUE_LAG:            Entry(_NONE, 60.0, needs_order=False, runbook=_PLATFORM),
+    _F.SERVER_CERTIFICATE_EXPIRING: Entry(_NONE, 60.0, 86_400.0, runbook=_PLATFORM),
+    # what patients run into
+    _F.TRANSACTIONS_FAILING: Entry(_LOST, 60.0, runbook=_PAYMENTS),
+    _F.PAID_NOT_POSTED:      Entry(_MONEY, runbook=_PAYMENTS),
+    _F.CARD_RETAINED:        Entry(_MONEY, runbook=_PAYMENTS),
+    _F.RECEIPT_MISSING:      Entry(_MONEY, runbook=_PAYMENTS),
+    # systems that are not ours
+    _F.HIS_DOWN:             Entry(_LOST, 30.0, family=Family.OUTSIDE, needs_order=False, runbook=_PLATFORM),
+    _F.CHANNEL_DOWN:         Entry(_LOST, 30.0, family=Family.OUTSIDE, needs_order=False, runbook=_PLATFORM),
 })
 # fmt: on
 
@@ -141,6 +160,11 @@ _BY_CODE: Final = {fault.value: entry for fault, entry in CATALOGUE.items()}
 def entry_of(code: str) -> Entry:
     """What follows from a code; one of a newer release follows the default."""
     return _BY_CODE.get(code, DEFAULT)
+
+
+def hides_everywhere(parent: str, child: str) -> bool:
+    """Whether the child follows from the parent on whichever kiosk."""
+    return child in {fault.value for fault in entry_of(parent).hides_everywhere}
 
 
 def hides(parent: str, child: str) -> bool:

@@ -2,7 +2,7 @@
 
 An alarm that goes up joins, in this order:
 1. the incident it is in already, also one that recovered a short while ago (flapping);
-2. an incident of the same kiosk from which it follows (a parent hides its children);
+2. an incident of the same kiosk, or of the server itself, from which it follows (a parent hides its children);
 3. an open incident of several kiosks of the same family, at whose place the kiosk stands, when it went up within
    `WINDOW` of a member;
 4. a new one, which forms: for as long as its code is debounced and, when many kiosks may share the cause, for as
@@ -17,10 +17,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
-from fleet_server.alerts.catalogue import Family, entry_of, hides
+from fleet_server.alerts.catalogue import Family, entry_of, hides, hides_everywhere
 from fleet_server.alerts.model import LoggedEdge
 from fleet_server.incidents.machine import TABLE, Turn
 from fleet_server.incidents.model import (
@@ -33,6 +32,7 @@ from fleet_server.incidents.model import (
     Scope,
     Window,
 )
+from fleet_server.incidents.rules import ORDER, SERVER, WIDE, Topology, common_places, reach
 from kit.machine import step
 from wire.envelope import Scalar
 from wire.faults import RANK, Severity
@@ -44,32 +44,13 @@ GATHER: Final = timedelta(seconds=5)
 GATHER_MOST: Final = timedelta(seconds=20)
 PARENT_LATE: Final = timedelta(seconds=60)
 """A parent is noticed after its children: an offline kiosk's devices fall silent first."""
-GROUP_LEAST: Final = 3
-GROUP_SHARE: Final = 0.8
 GROUP_CRITICAL: Final = 5
-KIOSK_COMPONENT: Final = "kiosk"
+SETTLE: Final = timedelta(seconds=60)
+"""What followed from an outage of the server goes away by itself: kiosks need so long to come back."""
 UP: Final = frozenset({IncidentState.FORMING, IncidentState.OPEN, IncidentState.ACKNOWLEDGED})
 TOLD: Final = frozenset({IncidentState.OPEN, IncidentState.ACKNOWLEDGED})
-_ORDER: Final[Mapping[Family | None, tuple[Scope, ...]]] = MappingProxyType(
-    {
-        Family.POWER: (Scope.POWER_FEED, Scope.SWITCH, Scope.AREA, Scope.FLOOR, Scope.SITE),
-        Family.CONNECTION: (Scope.SWITCH, Scope.POWER_FEED, Scope.AREA, Scope.FLOOR, Scope.SITE),
-    }
-)
-"""Which place is named when several have the same kiosks, the likeliest cause first."""
-_WIDE: Final = (Scope.POWER_FEED, Scope.SWITCH, Scope.AREA, Scope.FLOOR, Scope.SITE)
 Key = tuple[str, str, str]
 """Kiosk, component, code."""
-
-
-class Topology(Protocol):
-    """What is asked about places."""
-
-    def places(self, kid: str) -> Mapping[Scope, str]:
-        """The node of each scope in which this kiosk stands."""
-
-    def size(self, scope: Scope, name: str) -> int:
-        """How many kiosks in service stand there."""
 
 
 @dataclass(slots=True)
@@ -170,7 +151,7 @@ class Book:
         if parent is not None:
             self._put(parent, _member(parent, logged, Part.CHILD))
             return
-        group = self._group_of(edge.kid, edge.code, edge.at)
+        group = self._group_of(edge.kid, edge.component, edge.code, edge.at)
         if group is not None:
             self._put(group, _member(group, logged, Part.CAUSE))
             self._redate(group, edge.at)
@@ -181,17 +162,17 @@ class Book:
 
     def _form(self, logged: LoggedEdge) -> None:
         edge, entry = logged.edge, entry_of(logged.edge.code)
-        wait = timedelta(seconds=entry.debounce_s)
+        wait = _debounce(edge.code)
         if entry.family is not None:
             wait = max(wait, GATHER)
-        is_whole = entry.family is not None or edge.component == KIOSK_COMPONENT
+        scope, name = reach(edge.kid, edge.component, entry)
         incident = Incident(
             id=self._new_id(),
             number=0,
             state=IncidentState.FORMING,
             cause=edge.code,
-            scope=Scope.KIOSK if is_whole else Scope.COMPONENT,
-            scope_name=edge.kid if is_whole else f"{edge.kid}/{edge.component}",
+            scope=scope,
+            scope_name=name,
             severity=edge.severity,
             since=edge.at,
             detected_at=logged.detected_at,
@@ -202,9 +183,10 @@ class Book:
         self._put(case, _member(case, logged, Part.CAUSE))
         if entry.family is not None:
             self._hold_open(case, entry.family)
-        for child in self._forming_on(edge.kid):
+        for child in self._forming_on(edge.kid) if not entry.hides_everywhere else self._forming():
             cause = child.incident
-            if cause.id != incident.id and hides(edge.code, cause.cause) and cause.since >= edge.at - PARENT_LATE:
+            follows = hides(edge.code, cause.cause) or hides_everywhere(edge.code, cause.cause)
+            if cause.id != incident.id and follows and cause.since >= edge.at - PARENT_LATE:
                 self._merge(case, child, Part.CHILD)
 
     def _hold_open(self, case: Case, family: Family) -> None:
@@ -234,7 +216,7 @@ class Book:
         incident = case.incident
         ended_at = max(one.cleared_at or incident.since for one in case.causes)
         if incident.state is IncidentState.FORMING:
-            if ended_at - incident.since < timedelta(seconds=entry_of(incident.cause).debounce_s):
+            if _is_settling(incident) or ended_at - incident.since < _debounce(incident.cause):
                 self._drop(case)
                 return
             self._open(case, now)
@@ -245,17 +227,22 @@ class Book:
         """A child outlived its parent: it has a cause of its own."""
         key = (child.kid, child.component, child.code)
         self._take_out(case, key)
+        entry = entry_of(child.code)
+        scope, name = reach(child.kid, child.component, entry)
+        wait = _debounce(child.code)
+        if hides_everywhere(case.incident.cause, child.code):
+            wait = max(wait, SETTLE)
         incident = Incident(
             id=self._new_id(),
             number=0,
             state=IncidentState.FORMING,
             cause=child.code,
-            scope=Scope.COMPONENT,
-            scope_name=f"{child.kid}/{child.component}",
+            scope=scope,
+            scope_name=name,
             severity=child.severity,
             since=child.since,
             detected_at=now,
-            gathers_until=now + timedelta(seconds=entry_of(child.code).debounce_s),
+            gathers_until=now + wait,
             is_hist=case.incident.is_hist,
         )
         fresh = self.cases[incident.id] = Case(incident)
@@ -274,7 +261,7 @@ class Book:
         for case in due:
             pools[entry_of(case.incident.cause).family].append(case)
         for family, pool in pools.items():
-            for case in pool if family is None else self._divided(family, pool):
+            for case in pool if family not in ORDER or family is None else self._divided(family, pool):
                 self._open(case, now, windows)
         for case in list(self.cases.values()):
             incident = case.incident
@@ -290,7 +277,7 @@ class Book:
         for case in sorted(pool, key=lambda one: (one.incident.since, one.incident.id)):
             by_kiosk[case.causes[0].kid].append(case)
         whole: list[Case] = []
-        for scope, name, kids in common_places(list(by_kiosk), self._topology, _ORDER.get(family, _WIDE)):
+        for scope, name, kids in common_places(list(by_kiosk), self._topology, ORDER[family]):
             first, *others = sorted(
                 (case for kid in kids for case in by_kiosk[kid]), key=lambda one: (one.incident.since, one.incident.id)
             )
@@ -342,18 +329,34 @@ class Book:
                 for one in case.causes
             ):
                 return case
+        for identifier in sorted(self._by_kiosk[SERVER]):
+            case = self.cases[identifier]
+            since = case.incident.since
+            if case.incident.state in UP and hides_everywhere(case.incident.cause, code) and at >= since - PARENT_LATE:
+                return case
         return None
 
-    def _group_of(self, kid: str, code: str, at: datetime) -> Case | None:
+    def _outside_of(self, component: str, code: str) -> Case | None:
+        """A system that is not ours is one, whoever says that it is down."""
+        for case in self.cases.values():
+            incident = case.incident
+            same = (incident.scope, incident.scope_name, incident.cause) == (Scope.OUTSIDE, component, code)
+            if same and incident.state in UP:
+                return case
+        return None
+
+    def _group_of(self, kid: str, component: str, code: str, at: datetime) -> Case | None:
         family = entry_of(code).family
         if family is None:
             return None
+        if family is Family.OUTSIDE:
+            return self._outside_of(component, code)
         places = self._topology.places(kid)
         for case in self.cases.values():
             incident = case.incident
             if (
                 incident.state in TOLD
-                and incident.scope in _WIDE
+                and incident.scope in WIDE
                 and entry_of(incident.cause).family is family
                 and places.get(incident.scope) == incident.scope_name
                 and _is_near(case, at)
@@ -367,6 +370,9 @@ class Book:
             for case in self.cases.values()
             if case.incident.state is IncidentState.FORMING and entry_of(case.incident.cause).family is family
         ]
+
+    def _forming(self) -> list[Case]:
+        return [case for case in self.cases.values() if case.incident.state is IncidentState.FORMING]
 
     def _forming_on(self, kid: str) -> list[Case]:
         found = [self.cases[identifier] for identifier in sorted(self._by_kiosk[kid])]
@@ -438,28 +444,14 @@ class Book:
         self.changes.events.append(NewEvent(case.incident.id, kind, at, fields=dict(fields or {})))
 
 
-def common_places(
-    kids: Sequence[str], topology: Topology, order: Sequence[Scope]
-) -> list[tuple[Scope, str, list[str]]]:
-    """Places most of whose kiosks are among these, the largest first; each kiosk in one of them at most."""
-    left, found = dict.fromkeys(kids), list[tuple[Scope, str, list[str]]]()
-    while True:
-        nodes: defaultdict[tuple[Scope, str], list[str]] = defaultdict(list)
-        for kid in left:
-            for scope, name in topology.places(kid).items():
-                nodes[scope, name].append(kid)
-        likely = [
-            (len(there), -order.index(scope), scope, name)
-            for (scope, name), there in nodes.items()
-            if scope in order and len(there) >= GROUP_LEAST and len(there) >= GROUP_SHARE * topology.size(scope, name)
-        ]
-        if not likely:
-            return found
-        _, _, scope, name = max(likely)
-        there = nodes[scope, name]
-        found.append((scope, name, there))
-        for kid in there:
-            del left[kid]
+def _is_settling(incident: Incident) -> bool:
+    """Whether it is what an outage of the server left behind, and may still go away by itself."""
+    until, debounce = incident.gathers_until, _debounce(incident.cause)
+    return until is not None and debounce < SETTLE <= until - incident.detected_at
+
+
+def _debounce(code: str) -> timedelta:
+    return timedelta(seconds=entry_of(code).debounce_s)
 
 
 def _is_near(case: Case, at: datetime) -> bool:

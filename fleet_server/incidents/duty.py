@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleet_server.alerts.model import EdgePlace
 from fleet_server.alerts.store import AlarmStore
-from fleet_server.incidents.book import Book, Topology
+from fleet_server.incidents.book import Book
+from fleet_server.incidents.rules import Topology
 from fleet_server.incidents.store import IncidentStore, StaleBook
 from kit.clock import Clock, ulid
 from kit.logs import get_logger

@@ -33,6 +33,8 @@ STATE_S: Final = 30.0
 BLIND_AFTER_S: Final = 10.0
 TIDY_S: Final = 86_400.0
 COMPONENT: Final = "kiosk"
+SERVER: Final = "server"
+BROKER: Final = "broker"
 CHANNELS: Final = (Channel.PRESENCE, Channel.BIRTH, Channel.LIVE)
 _NUL: Final = b"\\u0000"
 """No store takes it in a text, and one kiosk's would hold up what is written of all."""
@@ -77,6 +79,8 @@ class PresenceDuty:
         self._client = self._new_client()
         self._lost_s: float | None = None
         self._seen_due_s = 0.0
+        self._broker_alarm: bool | None = None
+        """None: an earlier leader may have raised it."""
 
     @property
     def is_connected(self) -> bool:
@@ -93,6 +97,7 @@ class PresenceDuty:
         self._judge = Judge(now_s)
         self._judge.load(await self._parts.store.statuses(), now_s)
         self._lost_s = now_s  # nothing is seen before the first connection
+        self._broker_alarm = None
         self._client = self._new_client()
         try:
             async with TaskGroup() as group:
@@ -194,6 +199,7 @@ class PresenceDuty:
             self._judge.tick(now, now_s)
             try:
                 await self._flush(now_s)
+                await self._tell_of_broker()
                 await self._alarms(now_s)
                 failing = False
             except _STORE_AWAY as error:
@@ -227,6 +233,15 @@ class PresenceDuty:
                 found[number] = watch.status
                 watch.is_material = watch.is_seen = False
         return found
+
+    async def _tell_of_broker(self) -> None:
+        """A broker that is away is one alarm of the server, and no kiosk's."""
+        if self._judge.is_blind and self._broker_alarm is not True:
+            await self._parts.alarms.raise_alarm(SERVER, BROKER, Fault.BROKER_DOWN, {})
+            self._broker_alarm = True
+        elif self._client.is_connected and self._broker_alarm is not False:
+            await self._parts.alarms.clear_alarm(SERVER, BROKER, Fault.BROKER_DOWN)
+            self._broker_alarm = False
 
     async def _alarms(self, now_s: float) -> None:
         for kid, watch in self._judge.watches.items():

@@ -119,6 +119,11 @@ class Judge:
         for watch in self.watches.values():
             self._apply(watch, Evidence.BLIND, "server_blind", now, now, now_s)
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether the broker is away for longer than a blink."""
+        return self.blind_until_s == float("inf")
+
     def sighted(self, now_s: float) -> None:
         """The broker is there again."""
         self.blind_until_s = now_s + BLIND_S

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from fleet_server.incidents.book import common_places
 from fleet_server.incidents.machine import TABLE, Turn
 from fleet_server.incidents.model import EventKind, IncidentState, Part, Scope, Window
+from fleet_server.incidents.rules import SERVER, common_places
 from kit.machine import can_step, pairs
 from support.incident_world import START, Grid, World
 from wire.faults import Fault, Severity
@@ -128,6 +128,48 @@ def test_what_follows_from_a_parent_is_hidden_and_comes_up_when_it_outlives_it()
     world.passes(30)
     assert [one.incident.scope_name for one in world.told] == ["kiosk-1", "kiosk-1/scanner"]
     assert world.told[1].incident.since == START
+
+
+def test_an_outage_of_the_broker_hides_every_offline_kiosk_before_and_after() -> None:
+    world = World()
+    power_cut(world, world.grid.kids[:40], spread_s=3)
+    world.edge(SERVER, Fault.BROKER_DOWN, "broker")
+    power_cut(world, world.grid.kids[40:], spread_s=3)
+    world.passes(40)
+    (case,) = world.told
+    assert (case.incident.scope, case.incident.scope_name) == (Scope.SERVER, "broker")
+    assert [one.code for one in case.causes] == ["broker_down"]
+    assert len(case.members) == 101
+    world.edge(SERVER, Fault.BROKER_DOWN, "broker", up=False)
+    world.passes(20)
+    for kid in world.grid.kids[:97]:
+        world.edge(kid, OFFLINE, up=False)
+    world.passes(30)
+    assert [one.incident.cause for one in world.told] == ["broker_down"]
+    world.passes(20)
+    late = sorted(one.incident.scope_name for one in world.told if one.incident.cause == OFFLINE)
+    assert late == ["kiosk-100", "kiosk-98", "kiosk-99"]
+
+
+def test_the_server_hides_nothing_but_silence() -> None:
+    world = World()
+    world.edge(SERVER, Fault.BROKER_DOWN, "broker")
+    world.edge("kiosk-1", PAPER, "receipt_printer")
+    world.passes(20)
+    assert sorted(one.incident.cause for one in world.told) == ["broker_down", "paper_out"]
+
+
+def test_a_system_that_is_not_ours_is_one_incident_whoever_says_it() -> None:
+    world = World()
+    for kid in world.grid.kids[:30]:
+        world.edge(kid, Fault.CHANNEL_DOWN, "wechat")
+        world.passes(3)
+    world.edge("kiosk-1", Fault.CHANNEL_DOWN, "alipay")
+    world.passes(40)
+    assert [(one.incident.scope, one.incident.scope_name, len(one.causes)) for one in world.told] == [
+        (Scope.OUTSIDE, "wechat", 30),
+        (Scope.OUTSIDE, "alipay", 1),
+    ]
 
 
 def test_a_parent_hides_only_its_own_kiosk() -> None:

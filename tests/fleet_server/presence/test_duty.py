@@ -31,6 +31,7 @@ from wire.presence import Birth, HostFacts, Live, Presence, PresenceReason, Queu
 from wire.topics import DELIVERY, SERVER_STATE, Channel, topic
 
 KID, OTHER = "zzj-001", "zzj-002"
+BROKER_ALARM = ("server", "broker", Fault.BROKER_DOWN)
 OFFLINE_ALARM = (KID, "kiosk", Fault.KIOSK_OFFLINE)
 BOOT = "boot-1"
 
@@ -243,6 +244,7 @@ async def test_a_broker_that_is_away_at_the_start_marks_nobody_offline(ward: War
             ward.clock.advance(BLIND_AFTER_S / 2)
             await ward.store.statuses()
         await ward.becomes(PresenceState.UNKNOWN)
+        await wait_for(lambda: ward.alarms == {BROKER_ALARM}, what="one alarm of the server")
         ward.clock.advance(3_600.0)
         async with broker_for(ward) as kiosks:
             await ready(ward)
