@@ -26,6 +26,7 @@ from kit.supervise import SdNotifier, Service, Supervised, serve
 from kit.web import Api, Call, Guard, GuardSettings, Hooks, HttpServer, Problem, Routes
 from patient_platform.bills.routes import bill_routes
 from patient_platform.bills.service import Bills
+from patient_platform.contract import check_contract
 from patient_platform.errors import Refusal, SetupError
 from patient_platform.his.client import HisClient, Wire
 from patient_platform.his.health import HisHealth
@@ -236,8 +237,13 @@ def kiosk_api(
         order_routes(platform.payments),
         paper_routes(platform.payments, paper),
     ]
+
+    async def admitted(request: web.Request) -> KioskPrincipal | None:
+        check_contract(request)
+        return await authenticate(request)
+
     hooks: Hooks[KioskPrincipal] = Hooks(
-        authenticate=authenticate, translate=translate, observe=_observer(platform.metrics)
+        authenticate=admitted, translate=translate, observe=_observer(platform.metrics)
     )
     return Api("Patient platform, for kiosks", "1", routes, hooks)
 

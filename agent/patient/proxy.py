@@ -23,6 +23,8 @@ AT_ONCE: Final = 16
 LONG_POLL_S: Final = 25
 LEASE_HEADER: Final = "X-Session-Lease"
 KEY_HEADER: Final = "Idempotency-Key"
+CONTRACT_HEADER: Final = "X-Platform-Contract"
+_CONTRACT: Final = re.compile(r"[0-9]{1,4}")
 _ASK_S, _PAY_S, _MARGIN_S = 12.0, 35.0, 5.0
 _KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _NUMBER = re.compile(r"\d{1,9}")
@@ -143,6 +145,9 @@ class PlatformProxy:
             if _KEY.fullmatch(key) is None:
                 raise Problem(400, "idempotency_key_invalid", "8 to 64 letters, digits, - and _")
             headers[KEY_HEADER] = key
+        contract = request.headers.get(CONTRACT_HEADER)
+        if contract is not None and _CONTRACT.fullmatch(contract) is not None:
+            headers[CONTRACT_HEADER] = contract
         lease = self._lease()
         if lease is not None:
             headers[LEASE_HEADER] = lease

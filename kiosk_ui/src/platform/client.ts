@@ -6,6 +6,8 @@ import type * as wire from "./types";
 export const DEADLINE_MS = 15_000;
 /** A payment code is asked of the channel while the request is open. */
 export const PAY_DEADLINE_MS = 40_000;
+/** The version of the contract this page was built for; a platform that means something else refuses it. */
+const CONTRACT = "1";
 const BASE = "/platform/v1";
 /** A gateway on the way has nobody behind it, or lost what was behind it: as good as no answer. */
 const GATEWAY_STATUS: ReadonlySet<number> = new Set([502, 504]);
@@ -131,7 +133,7 @@ export class Platform {
   }
 
   private request({ method = "GET", body, headers = {}, keepalive = false }: Send): RequestInit {
-    const always = { Authorization: `Bearer ${this.options.token}`, ...headers };
+    const always = { Authorization: `Bearer ${this.options.token}`, "X-Platform-Contract": CONTRACT, ...headers };
     if (body === undefined) return { method, cache: "no-store", keepalive, headers: always };
     const typed = { ...always, "Content-Type": "application/json" };
     return { method, cache: "no-store", keepalive, headers: typed, body: JSON.stringify(body) };

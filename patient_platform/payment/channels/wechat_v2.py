@@ -194,6 +194,7 @@ class WechatV2:
         Raises:
             NoAnswer: none, or one that WeChat has not signed.
         """
+        await self.newer.pace.turn()
         merchant = self._merchant
         whole = {
             **fields,

@@ -22,6 +22,7 @@ from kit.logs import get_logger
 from patient_platform.money import Fen
 from patient_platform.payment.channels.answers import BILL_BYTES, Answer, Ask, NoAnswer, fetch
 from patient_platform.payment.channels.bills import BillInvalid, BillNotReady
+from patient_platform.payment.channels.pace import WECHAT_PER_S, Pace
 from patient_platform.payment.channels.wechat_bill import read_bill
 from patient_platform.payment.channels.wechat_signing import AGE_MAX_S, BadSignature, ClockDiffers, WechatKeys
 from patient_platform.payment.model import ChannelName, Leg, Method, MoneyEvent, Reason, Refund
@@ -142,6 +143,7 @@ class WechatV3:
         self._http = http
         self._merchant = merchant
         self._clock = clock
+        self.pace = Pace(WECHAT_PER_S)
         self.skew_s = 0.0
         """By how much WeChat's clock was ahead of ours when it answered last."""
 
@@ -274,6 +276,7 @@ class WechatV3:
         Raises:
             NoAnswer: none, or one that WeChat has not signed.
         """
+        await self.pace.turn()
         text = "" if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":"))
         keys = self._merchant.keys
         headers = {

@@ -136,19 +136,16 @@ def code(answer: tuple[int, dict[str, str], bytes]) -> tuple[int, str]:
 
 
 async def test_a_request_arrives_with_our_certificate_and_only_named_headers(peers: Peers, files: Path) -> None:
-    given = {"Idempotency-Key": "0123-4567-abcd", "Cookie": "a=b", "X-Other": "1", "X-Request-Id": "request-0001"}
+    ours = {"Idempotency-Key": "0123-4567-abcd", "X-Platform-Contract": "1", "X-Request-Id": "request-0001"}
+    given = {**ours, "Cookie": "a=b", "X-Other": "1"}
     status, headers, body = await peers.ask("POST", f"{PREFIX}/orders/o1/pay", json=PAY, headers=given)
     assert (status, body) == (202, b'{"order": "o1", "money": "pending"}')
     assert (headers["Content-Type"], headers["Cache-Control"]) == ("application/json", "no-store")
     [(method, path, sent, content)] = peers.platform.asked
     assert (method, path) == ("POST", "/platform/v1/orders/o1/pay")
     assert b"134567890123456789" in content
-    assert {name: sent[name] for name in ("Idempotency-Key", LEASE_HEADER, "X-Request-Id", "Content-Type")} == {
-        "Idempotency-Key": "0123-4567-abcd",
-        LEASE_HEADER: "lease-1",
-        "X-Request-Id": "request-0001",
-        "Content-Type": "application/json",
-    }
+    wanted = {**ours, LEASE_HEADER: "lease-1", "Content-Type": "application/json"}
+    assert {name: sent[name] for name in wanted} == wanted
     assert {"Cookie", "X-Other", "Authorization", "Origin", "User-Agent"}.isdisjoint(sent)
     [shown] = peers.platform.certificates
     pem = await asyncio.to_thread((files / "client.pem").read_text)
