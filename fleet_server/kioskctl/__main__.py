@@ -15,7 +15,7 @@ from fleet_server.kioskctl.commands.incidents import incidents, windows
 from fleet_server.kioskctl.commands.kiosks import alarms, events, kiosks, presence, release, revoke, show, telemetry
 from fleet_server.kioskctl.commands.policy import policy
 from fleet_server.kioskctl.commands.sign_in import login, logout
-from fleet_server.kioskctl.commands.sla import sla
+from fleet_server.kioskctl.commands.sla import report, sla
 from fleet_server.kioskctl.commands.users import users
 from fleet_server.kioskctl.output import say
 from wire import __version__
@@ -63,6 +63,7 @@ cli.command()(audit)
 cli.add_typer(users, name="users")
 cli.command()(policy)
 cli.add_typer(sla, name="sla")
+cli.command()(report)
 cli.command()(doctor)
 
 
