@@ -28,7 +28,7 @@ from fleet_server.orders.model import (
     Stop,
     Target,
 )
-from fleet_server.orders.rules import number_of
+from fleet_server.orders.progress import number_of
 from kit.store import Database, Json, UtcDateTime, metadata_of
 from wire.faults import Severity
 

@@ -1,4 +1,4 @@
-"""Clocks against an oracle that counts elementary stretches; proof, pauses, waivers and relapse by their rules."""
+"""Clocks against an oracle that counts elementary stretches; proof, pauses, waivers and relapse by their progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fleet_server.errors import Refusal
-from fleet_server.orders import rules
+from fleet_server.orders import progress
 from fleet_server.orders.model import (
     EvidenceKind,
     FaultStatus,
@@ -78,43 +78,43 @@ def test_both_clocks_equal_the_oracle_in_thousands_of_cases() -> None:
         one = order(since=AT + s(since), response=made[0], on_site=made[1], repair=made[2])
         pauses = [pause(a, b, counts=counts) for a, b, counts in spans]
         first = min((at for at in stops if at is not None), default=None)
-        assert rules.response_s(one, AT + s(now), pauses) == oracle(since, first, now, spans)
-        assert rules.repair_s(one, AT + s(now), pauses) == oracle(since, stops[2], now, spans)
+        assert progress.response_s(one, AT + s(now), pauses) == oracle(since, first, now, spans)
+        assert progress.repair_s(one, AT + s(now), pauses) == oracle(since, stops[2], now, spans)
 
 
 def test_late_evidence_moves_the_beginning_and_with_it_both_clocks() -> None:
-    found = rules.redate(order(), AT - s(1_800))
+    found = progress.redate(order(), AT - s(1_800))
     assert found is not None
-    assert rules.repair_s(found[0], AT + s(600)) == 2_400
-    assert rules.redate(found[0], AT - s(1_800)) is None
+    assert progress.repair_s(found[0], AT + s(600)) == 2_400
+    assert progress.redate(found[0], AT - s(1_800)) is None
 
 
 @pytest.mark.parametrize(("elapsed_s", "level"), [(7_199, 0), (7_200, 50), (10_800, 75), (12_960, 90), (14_400, 100)])
 def test_each_level_is_told_once(elapsed_s: int, level: int) -> None:
-    after, news = rules.forecasts(order(), [], AT + s(elapsed_s))
+    after, news = progress.forecasts(order(), [], AT + s(elapsed_s))
     assert [line.fields["percent"] for line in news] == ([level] * 2 if level else [])
-    assert rules.forecasts(after, [], AT + s(elapsed_s)) == (after, [])
+    assert progress.forecasts(after, [], AT + s(elapsed_s)) == (after, [])
 
 
 def test_an_answered_order_forecasts_its_repair_only() -> None:
     one = order(OrderState.RESPONDED, response=Stop(AT, "li", "x"))
-    assert [line.fields["clock"] for line in rules.forecasts(one, [], AT + s(7_200))[1]] == ["repair"]
+    assert [line.fields["clock"] for line in progress.forecasts(one, [], AT + s(7_200))[1]] == ["repair"]
 
 
 def test_reasons_for_pauses_and_their_proof_are_the_contracts() -> None:
     assert {reason.value for reason in PauseReason} == {reason.value for reason in Exclusion}
-    assert {key.value: set(kinds) for key, kinds in rules.PROOF_OF_PAUSE.items()} == {
+    assert {key.value: set(kinds) for key, kinds in progress.PROOF_OF_PAUSE.items()} == {
         key.value: set(kinds) for key, kinds in PROOF.items()
     }
 
 
 def test_a_persons_word_counts_only_with_a_second_person() -> None:
     asked = replace(pause(10, None), reason=PauseReason.AREA_LOCKED, evidence_kind=EvidenceKind.DOCUMENT)
-    kept = rules.check_pause(order(), asked, AT + s(20))
+    kept = progress.check_pause(order(), asked, AT + s(20))
     assert not kept.counts
     with pytest.raises(Refusal, match="another person"):
-        rules.approve(kept, "li")
-    assert rules.approve(kept, "wang").counts
+        progress.approve(kept, "li")
+    assert progress.approve(kept, "wang").counts
 
 
 def test_a_pause_without_its_proof_or_from_the_future_is_refused() -> None:
@@ -125,8 +125,8 @@ def test_a_pause_without_its_proof_or_from_the_future_is_refused() -> None:
         pause(10, 5),
     ):
         with pytest.raises(Refusal):
-            rules.check_pause(order(), wrong, AT + s(20))
-    assert rules.check_pause(order(), pause(-500, None), AT + s(20)).since == AT
+            progress.check_pause(order(), wrong, AT + s(20))
+    assert progress.check_pause(order(), pause(-500, None), AT + s(20)).since == AT
 
 
 WELL = FaultStatus(is_open=False, last_raised_at=AT + s(60), cleared_at=AT + s(300))
@@ -145,69 +145,69 @@ WELL = FaultStatus(is_open=False, last_raised_at=AT + s(60), cleared_at=AT + s(3
     ],
 )
 def test_what_is_no_proof_says_why(status: FaultStatus, tests: list[SelfTest], why: str) -> None:
-    verdict = rules.judged(PAPER, status, tests)
+    verdict = progress.judged(PAPER, status, tests)
     assert verdict.at is None
     assert why in verdict.why
 
 
 def test_the_repair_clock_stops_at_the_first_fitting_test_after_the_last_edge() -> None:
     tests = [trial(30, no=1), trial(350, good=False, no=2), trial(400, no=3), trial(500, no=4)]
-    verdict = rules.judged(PAPER, WELL, tests)
+    verdict = progress.judged(PAPER, WELL, tests)
     assert (verdict.at, verdict.evidence) == (AT + s(400), "record:3")
-    stop, missing = rules.proof(order(), [verdict])
+    stop, missing = progress.proof(order(), [verdict])
     assert stop is not None
     assert not missing
-    after, _ = rules.proved(order(OrderState.REPAIRED), stop, s(7_200), AT + s(9_000))
-    assert rules.repair_s(after, AT + s(9_000)) == 400
+    after, _ = progress.proved(order(OrderState.REPAIRED), stop, s(7_200), AT + s(9_000))
+    assert progress.repair_s(after, AT + s(9_000)) == 400
 
 
 def test_an_alarm_without_a_test_of_its_own_is_proved_by_going_away() -> None:
     target = Target("zzj-001", "kiosk", "kiosk_offline", AT)
-    assert rules.judged(target, None, []).at is None
-    assert rules.judged(target, WELL, []).at == AT + s(300)
+    assert progress.judged(target, None, []).at is None
+    assert progress.judged(target, WELL, []).at == AT + s(300)
 
 
 def test_one_target_that_is_not_well_keeps_the_whole_order_open() -> None:
-    good, bad = rules.judged(PAPER, WELL, [trial(400)]), rules.judged(PAPER, WELL, [])
-    assert rules.proof(order(), [good, bad])[0] is None
+    good, bad = progress.judged(PAPER, WELL, [trial(400)]), progress.judged(PAPER, WELL, [])
+    assert progress.proof(order(), [good, bad])[0] is None
 
 
 def test_a_waiver_needs_another_person() -> None:
-    one, _ = rules.ask_waiver(order(OrderState.ON_SITE), "li", "打印机已送修, 现场换上备机", AT + s(100))
+    one, _ = progress.ask_waiver(order(OrderState.ON_SITE), "li", "打印机已送修, 现场换上备机", AT + s(100))
     with pytest.raises(Refusal, match="another person"):
-        rules.waive(one, "li", None, AT + s(200))
-    after, _ = rules.waive(one, "wang", AT + s(150), AT + s(200))
-    assert (after.state, rules.repair_s(after, AT + s(900))) == (OrderState.VERIFIED, 150)
+        progress.waive(one, "li", None, AT + s(200))
+    after, _ = progress.waive(one, "wang", AT + s(150), AT + s(200))
+    assert (after.state, progress.repair_s(after, AT + s(900))) == (OrderState.VERIFIED, 150)
     with pytest.raises(Refusal, match="nobody asked"):
-        rules.waive(order(OrderState.ON_SITE), "wang", None, AT)
+        progress.waive(order(OrderState.ON_SITE), "wang", None, AT)
 
 
 def test_probation_ends_by_uses_or_by_time() -> None:
     one = order(OrderState.VERIFIED, repair=Stop(AT, None, "record:1"), probation_until=AT + s(7_200))
-    assert rules.passed(one, 2, 3, AT + s(60)) is None
+    assert progress.passed(one, 2, 3, AT + s(60)) is None
     for uses, now_s in ((3, 60), (0, 7_200)):
-        closed = rules.passed(one, uses, 3, AT + s(now_s))
+        closed = progress.passed(one, uses, 3, AT + s(now_s))
         assert closed is not None
         assert closed[0].state is OrderState.CLOSED
 
 
 def test_a_relapse_within_a_day_is_the_same_case_and_its_clock_never_stopped() -> None:
     closed = order(OrderState.CLOSED, repair=Stop(AT + s(600), None, "record:1"), closed_at=AT + s(900))
-    found = rules.relapse(closed, AT + s(3_600))
+    found = progress.relapse(closed, AT + s(3_600))
     assert found is not None
     again, news = found
     assert (again.state, again.relapses, news[0].kind) == (OrderState.RESPONDED, 1, NewsKind.RELAPSED)
-    assert rules.repair_s(again, AT + s(4_000)) == 4_000
-    assert rules.relapse(closed, AT + s(600 + 86_401)) is None
-    assert rules.relapse(closed, AT + s(600)) is None
+    assert progress.repair_s(again, AT + s(4_000)) == 4_000
+    assert progress.relapse(closed, AT + s(600 + 86_401)) is None
+    assert progress.relapse(closed, AT + s(600)) is None
 
 
 def test_what_is_done_for_people_is_done_when_somebody_was_there() -> None:
     one = order(OrderState.RESPONDED, kind=OrderKind.HELP)
     with pytest.raises(Refusal, match="nobody checked in"):
-        rules.claim(one, "li", AT)
-    there, _ = rules.check_in(one, Stop(AT + s(90), "li", "checkin:n"))
-    done, _ = rules.claim(there, "li", AT + s(400))
-    stop, _ = rules.proof(done, [])
+        progress.claim(one, "li", AT)
+    there, _ = progress.check_in(one, Stop(AT + s(90), "li", "checkin:n"))
+    done, _ = progress.claim(there, "li", AT + s(400))
+    stop, _ = progress.proof(done, [])
     assert stop is not None
     assert stop.at == AT + s(90)
