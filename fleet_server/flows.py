@@ -13,10 +13,11 @@ from fleet_server.alerts.service import AlertService
 from fleet_server.alerts.store import AlarmStore
 from fleet_server.capabilities.ingest import CapabilitySink
 from fleet_server.capabilities.store import CapabilityStore
+from fleet_server.incidents.store import IncidentStore
 from fleet_server.live.hub import Hub
 from fleet_server.live.routes import METRICS as LIVE_METRICS
 from fleet_server.live.routes import Authenticate, LiveChannel
-from fleet_server.overview.service import ALARMS, KIOSKS, Overview, OverviewParts
+from fleet_server.overview.service import ALARMS, INCIDENTS, KIOSKS, Overview, OverviewParts
 from fleet_server.presence.duty import PresenceDuty, PresenceParts
 from fleet_server.presence.routes import routes as presence_routes
 from fleet_server.presence.service import PresenceService
@@ -74,7 +75,7 @@ class DataParts:
         self._telemetry = TelemetryStore(plan.database)
         self._alarms = AlarmStore(plan.database)
         self._capabilities = CapabilityStore(plan.database)
-        self._hub = Hub((KIOSKS, ALARMS))
+        self._hub = Hub((KIOSKS, ALARMS, INCIDENTS))
         self._bell: Callable[[], None] = lambda: None
         self._listeners: list[Callable[[], None]] = []
         plan.alerts.on_change(self._ring)
@@ -91,7 +92,7 @@ class DataParts:
     def overview(self) -> Overview:
         """The fleet in memory, for the role api."""
         plan = self._plan
-        stores = self._presence, self._telemetry, self._alarms, self._capabilities
+        stores = self._presence, self._telemetry, self._alarms, self._capabilities, IncidentStore(plan.database)
         overview = Overview(OverviewParts(plan.directory, *stores, self._hub, plan.clock))
         self._bell = overview.wake
         return overview

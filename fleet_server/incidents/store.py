@@ -161,6 +161,7 @@ class IncidentStore:
         """
         changes = book.changes
         before, after = places
+        taken = len(changes.events) or int(bool(changes.incidents))  # who follows by number must see every change
         cursor = CursorRow
         statement = update(cursor).where(
             col(cursor.id) == 1, col(cursor.change_seq) == before.change_seq, col(cursor.n) == before.n
@@ -170,19 +171,19 @@ class IncidentStore:
                 change_seq=after.change_seq,
                 n=after.n,
                 next_number=book.next_number,
-                next_seq=CursorRow.next_seq + len(changes.events),
+                next_seq=CursorRow.next_seq + taken,
             ).returning(col(CursorRow.next_seq))
         )
         next_seq = row.scalar_one_or_none()
         if next_seq is None:
             raise StaleBook(f"{before}")
-        first_seq = next_seq - len(changes.events)
+        first_seq = next_seq - taken
         cases = {one: book.cases.get(one) or book.gone[one] for one in changes.incidents}
         await self._hold_to(connection, cases)
-        await self._put_incidents(connection, list(cases.values()), first_seq + len(changes.events) - 1)
+        await self._put_incidents(connection, list(cases.values()), next_seq - 1)
         await self._put_members(connection, changes.members, cases)
         await self._put_events(connection, changes.events, first_seq, now)
-        return first_seq + len(changes.events) - 1
+        return next_seq - 1
 
     async def _hold_to(self, connection: AsyncConnection, cases: dict[str, Case]) -> None:
         table = IncidentRow
@@ -276,6 +277,14 @@ class IncidentStore:
             statement = statement.where(IncidentRow.number < before)
         async with self._database.read_session() as session:
             return [_incident(row) for row in await session.exec(statement.limit(limit))]
+
+    async def changed_since(self, change_seq: int) -> list[Incident]:
+        """Incidents changed after that number, in the order of their changes; from the beginning, those not closed."""
+        statement = select(IncidentRow).where(IncidentRow.change_seq > change_seq, IncidentRow.number > 0)
+        if change_seq < 0:
+            statement = statement.where(IncidentRow.state != IncidentState.CLOSED.value)
+        async with self._database.read_session() as session:
+            return [_incident(row) for row in await session.exec(statement.order_by(col(IncidentRow.change_seq)))]
 
     async def count(self, *, states: Sequence[IncidentState], kid: str | None) -> int:
         """How many there are."""

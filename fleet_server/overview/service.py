@@ -1,4 +1,4 @@
-"""Follows presence, samples, alarms and the registry, and publishes whole changed rows to the live channel.
+"""Follows presence, samples, alarms, incidents and the registry, and publishes whole changed rows to the live channel.
 
 It works the same whether the writers live in this process or in another: every table has a change counter
 taken in the writing transaction. Writers of this process also ring the bell, so nobody waits for the poll.
@@ -18,6 +18,9 @@ from fleet_server.alerts.store import AlarmStore
 from fleet_server.capabilities.model import Entry
 from fleet_server.capabilities.rules import status_of
 from fleet_server.capabilities.store import CapabilityStore
+from fleet_server.incidents.model import IncidentState
+from fleet_server.incidents.model import view as incident_view
+from fleet_server.incidents.store import IncidentStore
 from fleet_server.live.hub import Hub
 from fleet_server.presence.model import Status
 from fleet_server.presence.store import PresenceStore
@@ -36,6 +39,7 @@ POLL_S: Final = 0.2
 SHORTEST_S: Final = 0.1
 KIOSKS: Final = "kiosks"
 ALARMS: Final = "alarms"
+INCIDENTS: Final = "incidents"
 log = get_logger(__name__)
 
 
@@ -48,6 +52,7 @@ class OverviewParts:
     telemetry: TelemetryStore
     alarms: AlarmStore
     capabilities: CapabilityStore
+    incidents: IncidentStore
     hub: Hub
     clock: Clock
 
@@ -65,7 +70,7 @@ class Overview:
         self._alarms: dict[str, dict[str, Alarm]] = {}
         self._entries: dict[str, dict[tuple[str, str, str], Entry]] = {}
         self._able: dict[str, CapabilityStatus] = {}
-        self._seen = {"presence": -1, "telemetry": -1, "alarms": -1, "capabilities": -1}
+        self._seen = {"presence": -1, "telemetry": -1, "alarms": -1, "capabilities": -1, "incidents": -1}
         self._dirty: set[str] = set()
         self._bell = asyncio.Event()
         parts.directory.on_change(self._registry_changed)
@@ -116,6 +121,19 @@ class Overview:
                 for alarm in alarms
             }
             self._parts.hub.publish(ALARMS, shown_alarms)
+        await self._publish_incidents()
+
+    async def _publish_incidents(self) -> None:
+        changed = await self._parts.incidents.changed_since(self._seen["incidents"])
+        if changed:
+            self._seen["incidents"] = max(incident.change_seq for incident in changed)
+            rows = {
+                incident.id: (
+                    None if incident.state is IncidentState.CLOSED else incident_view(incident).model_dump(mode="json")
+                )
+                for incident in changed
+            }
+            self._parts.hub.publish(INCIDENTS, rows)
 
     async def presence_now(self) -> Mapping[str, PresenceStatus]:
         """See `PresenceSource`."""

@@ -12,8 +12,12 @@ from fleet_server.alerts.model import AlarmEdge, AlarmOrigin
 from fleet_server.alerts.store import AlarmStore
 from fleet_server.capabilities.model import Entry
 from fleet_server.capabilities.store import CapabilityStore
+from fleet_server.incidents.duty import IncidentDuty
+from fleet_server.incidents.service import IncidentService
+from fleet_server.incidents.store import IncidentStore
+from fleet_server.incidents.topology import RegistryTopology
 from fleet_server.live.hub import Hub, Subscriber
-from fleet_server.overview.service import ALARMS, KIOSKS, Overview, OverviewParts
+from fleet_server.overview.service import ALARMS, INCIDENTS, KIOSKS, Overview, OverviewParts
 from fleet_server.presence.model import Status
 from fleet_server.presence.store import PresenceStore
 from fleet_server.registry.model import PresenceState
@@ -71,20 +75,29 @@ class Page:
         return [json.loads(await self.viewer.next()) for _ in range(self.viewer.queue.qsize())]
 
 
+def follows(page: Page, hub: Hub, clock: ManualClock) -> Overview:
+    """Another process that follows the same store."""
+    database = page.database
+    stores = PresenceStore(database), TelemetryStore(database), AlarmStore(database)
+    more = CapabilityStore(database), IncidentStore(database)
+    return Overview(OverviewParts(page.registry.directory, *stores, *more, hub, clock))
+
+
 @pytest.fixture
 async def page(fleet_db: Database, manual_clock: ManualClock) -> Page:
     """Give a page with two kiosks whose snapshots were taken."""
     registry = make_desk(fleet_db, manual_clock, CertificateAuthority.create(manual_clock.utc()), Settings())
-    hub, viewer = Hub((KIOSKS, ALARMS)), Subscriber()
+    hub, viewer = Hub((KIOSKS, ALARMS, INCIDENTS)), Subscriber()
     presence, telemetry, alarms = PresenceStore(fleet_db), TelemetryStore(fleet_db), AlarmStore(fleet_db)
     able = CapabilityStore(fleet_db)
-    overview = Overview(OverviewParts(registry.directory, presence, telemetry, alarms, able, hub, manual_clock))
+    stores = presence, telemetry, alarms, able, IncidentStore(fleet_db)
+    overview = Overview(OverviewParts(registry.directory, *stores, hub, manual_clock))
     await registry.assets("ZZJ-001,SN-1,Hall,A,1,,,k20", "ZZJ-002,SN-2,Hall,A,1,,,k20")
     page = Page(fleet_db, registry, hub, viewer, overview)
     await page.overview.refresh()
-    for topic in (KIOSKS, ALARMS):
+    for topic in (KIOSKS, ALARMS, INCIDENTS):
         hub.subscribe(topic, viewer, None)
-    assert [(said["t"], len(said["rows"])) for said in await page.news()] == [("snap", 2), ("snap", 0)]
+    assert [(said["t"], len(said["rows"])) for said in await page.news()] == [("snap", 2), ("snap", 0), ("snap", 0)]
     return page
 
 
@@ -141,13 +154,42 @@ async def test_what_was_there_before_this_process_is_in_its_first_snapshot(
     await page.presence(KID, PresenceState.UNSTABLE)
     await page.alarm(KID, Edge.RAISE, {"n": 10**30})
     await page.alarm(OTHER, Edge.RAISE)
-    hub, viewer = Hub((KIOSKS, ALARMS)), Subscriber()
-    stores = PresenceStore(page.database), TelemetryStore(page.database), AlarmStore(page.database)
-    able = CapabilityStore(page.database)
-    second = Overview(OverviewParts(page.registry.directory, *stores, able, hub, manual_clock))
+    hub, viewer = Hub((KIOSKS, ALARMS, INCIDENTS)), Subscriber()
+    second = follows(page, hub, manual_clock)
     await second.refresh()
     for topic in (KIOSKS, ALARMS):
         hub.subscribe(topic, viewer, None)
     kiosks, alarms = [json.loads(await viewer.next()) for _ in range(2)]
     assert {row["kid"]: (row["presence"], row["alarms_open"]) for row in kiosks["rows"]}[KID] == ("unstable", 1)
     assert {row["kid"] for row in alarms["rows"]} == {KID, OTHER}, "an absurd number of one kiosk hides nobody"
+
+
+async def test_an_incident_appears_changes_and_goes(page: Page) -> None:
+    clock = page.registry.clock
+    clock.jump_wall((AT - clock.utc()).total_seconds())
+    store = IncidentStore(page.database)
+    topology = RegistryTopology(page.registry.directory)
+    duty = IncidentDuty(page.database, AlarmStore(page.database), store, topology, clock)
+    people = IncidentService(page.database, store, clock)
+
+    async def shown() -> list[Document]:
+        while await duty.turn():
+            pass
+        return [said for said in await page.news() if said["topic"] == INCIDENTS]
+
+    await page.alarm(KID, Edge.RAISE)
+    ((row,),) = [said["rows"] for said in await shown()]
+    assert (row["name"], row["state"], row["cause"]) == ("INC-000001", "open", "paper_out")
+    await people.acknowledge(row["id"], "wang")
+    ((row,),) = [said["rows"] for said in await shown()]
+    assert (row["state"], row["acknowledged_by"]) == ("acknowledged", "wang")
+    fresh = Hub((KIOSKS, ALARMS, INCIDENTS))
+    late = Subscriber()
+    await follows(page, fresh, clock).refresh()
+    fresh.subscribe(INCIDENTS, late, None)
+    assert [one["id"] for one in json.loads(await late.next())["rows"]] == [row["id"]]
+    await page.alarm(KID, Edge.CLEAR)
+    ((row,),) = [said["rows"] for said in await shown()]
+    assert row["state"] == "recovered"
+    clock.advance(3_600.0)
+    assert [(said["rows"], said["gone"]) for said in await shown()] == [([], [row["id"]])]
