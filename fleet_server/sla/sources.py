@@ -23,6 +23,7 @@ from fleet_server.registry import store as registry_store
 from fleet_server.registry.model import KioskState
 from fleet_server.sla.clocks import MarkKind
 from fleet_server.sla.evidence import Kind, Row
+from fleet_server.sla.order_sources import order_rows
 from fleet_server.sla.spans import SECOND_US, to_us
 from fleet_server.sla.store import CONTRACT, WATCH
 from fleet_server.telemetry import store as telemetry_store
@@ -66,6 +67,8 @@ async def collect(
     await _functions(connection, found, kids, now)
     await _alarms(connection, found)
     await _incidents(connection, found)
+    rows, found.cursors[Kind.ORDER] = await order_rows(connection, found.cursors.get(Kind.ORDER, 0))
+    found.rows += rows
     return found
 
 

@@ -93,6 +93,24 @@ class World:
             insert = f"INSERT INTO telemetry_event ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names of ours
             await connection.execute(text(insert), columns)
 
+    async def order(self, number: int, incident: str | None, since: datetime, *events: tuple[str, datetime]) -> None:
+        name = f"order-{number}"
+        row = {"state": "closed", "cause": "paper_jam", "place": "k-1/receipt_printer", "severity": "major"}
+        rest = {"text": "", "relapses": 0, "response_level": 0, "repair_level": 0, "version": 1, "opened_at": since}
+        kind = "incident" if incident else "preventive"
+        serial = f"WO-2026-{number:06d}"
+        await self.put("orders_order", id=name, number=serial, kind=kind, incident=incident, since=since, **row, **rest)
+        target = {"kid": "k-1", "component": "receipt_printer", "code": "paper_jam"}
+        await self.put("orders_target", order=name, since=since, **target)
+        for place, (what, at) in enumerate(events):
+            line = {"seq": number * 100 + place, "order": name, "kind": what, "by": "li", "fields": {}}
+            await self.put("orders_event", at=at, written_at=at, **line)
+
+    async def pause(self, number: int, since: datetime, until: datetime, *, counts: bool) -> None:
+        proof = {"reason": "area_locked", "evidence_kind": "photo", "evidence": f"photo-{number}", "by": "li"}
+        times = {"since": since, "until": until}
+        await self.put("orders_pause", id=f"pause-{number}", order="order-1", counts=counts, **proof, **times)
+
     async def incident(self, number: int, since: datetime, *events: tuple[str, datetime]) -> None:
         name = f"incident-{number}"
         row = {"cause": "paper_jam", "scope": "component", "scope_name": "k-1/receipt_printer", "severity": "major"}
@@ -159,6 +177,33 @@ async def test_a_day_is_sealed_once_and_its_export_proves_itself(
         {**report["models"][0], "model": "acme-p80", "firmware": "1.2", "units": 1, "failures": 1, "mttr_s": 18_000}
     ]
     assert next(item for item in report["functions"] if item["name"] == "print_report")["down_s"] == 5 * 3_600
+
+
+async def test_an_order_proves_the_repair_pauses_the_clocks_and_names_its_parts(
+    fleet_db: Database, service: SlaService, clock: ManualClock
+) -> None:
+    world = World(fleet_db)
+    await _lived(world, service, clock)
+    broke = START + 2 * HOUR
+    ended = broke + 7 * HOUR
+    await world.order(1, "incident-1", broke, ("opened", broke), ("responded", broke + HOUR / 2), ("proved", ended))
+    await world.pause(1, broke + HOUR, broke + 3 * HOUR, counts=True)
+    await world.pause(2, broke + 3 * HOUR, broke + 4 * HOUR, counts=False)
+    serials = {"serial_out": "A1", "serial_in": "B1", "by": "li"}
+    part = {"id": "part-1", "kid": "k-1", "component": "receipt_printer", "part": "切刀", "at": ended}
+    await world.put("orders_part", order="order-1", **part, **serials)
+    await world.order(2, None, broke, ("opened", broke), ("responded", broke + HOUR), ("waived", broke + 6 * HOUR))
+    assert await service.seal(KEY, led) == ["2026-03-01"]
+    with zipfile.ZipFile(io.BytesIO((await service.export("2026-03")).content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    report = command.verify(files, KEY.public)["report"]
+    case, prevented = sorted(report["cases"], key=lambda line: line["is_preventive"])
+    assert (case["response_s"], case["repair_s"]) == (1_800, 5 * 3_600), "seven hours but for a proved pause of two"
+    assert (case["paused_s"], case["unproved_s"]) == (7_200, 3_600)
+    assert (prevented["is_preventive"], prevented["repair_s"]) == (True, 6 * 3_600)
+    assert [line["number"] for line in report["breaches"]] == [1]
+    assert [(line["order"], line["serial_in"]) for line in report["parts"]] == [("WO-2026-000001", "B1")]
+    assert [line["is_proved"] for line in report["pauses"]] == [True, False]
 
 
 async def test_what_is_not_sealed_yet_is_in_the_report_and_not_in_the_export(
