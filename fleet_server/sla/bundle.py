@@ -1,4 +1,4 @@
-"""The export of a month: everything a stranger needs to compute every number again (`tools/verify_sla.py`)."""
+"""The export of a month: everything a stranger needs to compute every number again (`tools/verify_sla`)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A row is a kind and a JSON document; its times are whole microseconds since 1970 UTC, server time of what happened.
 Rows are only ever appended. Where two speak of the same kiosk, case, pause or order, the later row holds; edges and
 marks add up. A month begins with rows that repeat what was in force at its beginning (`in_force`), so a month needs
-no row of the one before it. `tools/verify_sla.py` reads the same rows and shares no code with this.
+no row of the one before it. `tools/verify_sla` reads the same rows and shares no code with this.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ from fleet_server.uplink.times import Basis
 from wire.functions import FUNCTIONS_CHANGED, decode_fields
 
 SETTLED: Final = timedelta(minutes=5)
+FIRST_READING: Final = timedelta(days=40)
+"""How far back what kiosks said is taken up when nothing was read before: a month that began can still be judged."""
 REPEATED_US: Final = 4_500 * SECOND_US
 """A kiosk says all of it again every hour: two equal statements this close are one."""
 _EVENT: Final[Table] = telemetry_store.EVENT
@@ -146,6 +148,8 @@ async def _functions(connection: AsyncConnection, found: Collected, kids: Mappin
     before = await connection.scalar(oldest_open.order_by(columns.no).limit(1))
     statement = select(columns.no, columns.kiosk_no, columns.at, columns.basis, columns.body)
     statement = statement.where(columns.no > after, columns.kind == "event", columns.name == FUNCTIONS_CHANGED)
+    if Kind.FUNCTIONS not in found.cursors:  # the first reading of a server that is older than this table
+        statement = statement.where(columns.received_at > now - FIRST_READING)
     if before is not None:
         statement = statement.where(columns.no < before)
     said: dict[str, list[dict[str, Any]]] = {}

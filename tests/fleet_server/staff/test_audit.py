@@ -154,13 +154,14 @@ async def _put_back(vandal: Vandal, rows: list[Row], head: Row) -> None:
     await vandal.set_head(head["no"], head["chain"])
 
 
+@pytest.mark.parametrize("rounds", [ROUNDS, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: str(attack.__name__))
 @pytest.mark.timeout(60)
-async def test_every_attack_is_found_at_its_row(trail: Desk, fleet_db: Database, attack: Attack) -> None:
+async def test_every_attack_is_found_at_its_row(trail: Desk, fleet_db: Database, attack: Attack, rounds: int) -> None:
     vandal, rng, noted = Vandal(fleet_db), random.Random(attack.__name__), await trail.trail.head()
     rows, head = await vandal.rows(), await vandal.head()
     await vandal.run("CREATE TABLE kept_audit AS SELECT * FROM staff_audit")
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         expected = await attack(vandal, rng)
         found = await trail.trail.verify(noted)
         assert found is not None
