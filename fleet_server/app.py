@@ -36,6 +36,7 @@ from fleet_server.errors import Refusal, SetupError
 from fleet_server.flows import METRICS as DATA_METRICS
 from fleet_server.flows import DataParts, DataPlan
 from fleet_server.leadership import DUTIES_LEASE, Leadership
+from fleet_server.orders.forms import PHOTO_BODY_BYTES
 from fleet_server.registry.broker import BrokerControl
 from fleet_server.registry.clones import CloneWatch
 from fleet_server.registry.directory import Directory
@@ -362,7 +363,7 @@ def _api_server(server: FleetServer) -> HttpServer:
             hosts=hosts,
             origins=origins,
             origin_required=False,
-            limits=Limits(body_bytes=ASSETS_BODY_BYTES),
+            limits=Limits(body_bytes=max(ASSETS_BODY_BYTES, PHOTO_BODY_BYTES)),
             refused=_refusal_counter(core.metrics, "api"),
         )
     )

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleet_server.alerts.service import AlertService
 from fleet_server.alerts.store import AlarmStore
+from fleet_server.capabilities.model import Entry
+from fleet_server.capabilities.rules import status_of
+from fleet_server.capabilities.store import CapabilityStore
 from fleet_server.incidents.duty import Fence, IncidentDuty
 from fleet_server.incidents.routes import routes as incident_routes
 from fleet_server.incidents.service import IncidentService
 from fleet_server.incidents.store import IncidentStore
 from fleet_server.incidents.topology import RegistryTopology
+from fleet_server.orders.duty import OrderDuty
+from fleet_server.orders.evidence import UplinkEvidence
+from fleet_server.orders.routes import routes as order_routes
+from fleet_server.orders.service import OrderParts, OrderService
+from fleet_server.orders.store import OrderStore
 from fleet_server.registry.directory import Directory
+from fleet_server.registry.store import RegistryStore
 from fleet_server.sla.duty import SlaDuty
 from fleet_server.sla.routes import routes as sla_routes
 from fleet_server.sla.service import SlaService
+from fleet_server.telemetry.store import TelemetryStore
 from kit.clock import Clock
 from kit.store import Database
 from kit.supervise import Service
 from kit.web import Routes
+from wire.consumables import ConsumableStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +55,35 @@ class CaseParts:
         self._incidents = IncidentStore(plan.database)
         self.incidents = IncidentService(plan.database, self._incidents, plan.clock)
         self.sla = SlaService(plan.database, plan.clock)
+        self._evidence = UplinkEvidence(AlarmStore(plan.database), TelemetryStore(plan.database), plan.directory)
+        self._orders = OrderStore(plan.database)
+        self.orders = self._order_service()
+
+    def _order_service(self) -> OrderService:
+        plan, capabilities = self._plan, CapabilityStore(self._plan.database)
+
+        async def consumables() -> Mapping[str, Sequence[ConsumableStatus]]:
+            said: dict[str, list[Entry]] = {}
+            for entry in await capabilities.changed_since(-1):
+                said.setdefault(entry.kid, []).append(entry)
+            return {kid: status_of(entries).consumables for kid, entries in said.items()}
+
+        return OrderService(
+            OrderParts(
+                store=self._orders,
+                incidents=self.incidents,
+                evidence=self._evidence,
+                kiosks=plan.directory,
+                certificates=RegistryStore(plan.database),
+                consumables=consumables,
+                photos=plan.data_dir / "orders" / "photos",
+                clock=plan.clock,
+            )
+        )
 
     def routes(self) -> list[Routes]:
         """HTTP for staff."""
-        return [*incident_routes(self.incidents), sla_routes(self.sla)]
+        return [*incident_routes(self.incidents), *order_routes(self.orders), sla_routes(self.sla)]
 
     def duties(self, on_alarms: Callable[[Callable[[], None]], None]) -> list[Service]:
         """What one process at a time does; `on_alarms` takes what is to be called when alarms changed here."""
@@ -56,5 +92,6 @@ class CaseParts:
         alarms = AlarmStore(plan.database)
         duty = IncidentDuty(plan.database, alarms, self._incidents, topology, plan.clock, plan.fence)
         on_alarms(duty.hurry)
+        orders = OrderDuty(self._orders, self.incidents, self._evidence, plan.clock)
         sla = SlaDuty(self.sla, plan.data_dir / "sla" / "seal.key", plan.fence)
-        return [duty, sla]
+        return [duty, orders, sla]

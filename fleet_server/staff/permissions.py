@@ -24,6 +24,9 @@ class Permission(StrEnum):
     ALARMS_READ = "alarms.read"
     INCIDENTS_READ = "incidents.read"
     INCIDENTS_ACT = "incidents.act"
+    ORDERS_READ = "orders.read"
+    ORDERS_WORK = "orders.work"
+    ORDERS_APPROVE = "orders.approve"
     WINDOWS_PLAN = "windows.plan"
     SLA_READ = "sla.read"
     SLA_MANAGE = "sla.manage"
@@ -53,13 +56,20 @@ _LOOK = frozenset(
         Permission.PRESENCE_READ,
         Permission.ALARMS_READ,
         Permission.INCIDENTS_READ,
+        Permission.ORDERS_READ,
         Permission.SLA_READ,
         Permission.LIVE_READ,
         Permission.TOKENS_OWN,
     }
 )
-_WORK = _LOOK | {Permission.KIOSKS_ENROL, Permission.INCIDENTS_ACT}
-_LEAD = _WORK | {Permission.KIOSKS_REVOKE, Permission.ASSETS_IMPORT, Permission.WINDOWS_PLAN, Permission.SLA_MANAGE}
+_WORK = _LOOK | {Permission.KIOSKS_ENROL, Permission.ORDERS_WORK, Permission.INCIDENTS_ACT}
+_LEAD = _WORK | {
+    Permission.ORDERS_APPROVE,
+    Permission.KIOSKS_REVOKE,
+    Permission.ASSETS_IMPORT,
+    Permission.WINDOWS_PLAN,
+    Permission.SLA_MANAGE,
+}
 
 GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
