@@ -565,6 +565,330 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/orders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Work orders, the newest first */
+        get: operations["orders.orders"];
+        put?: never;
+        /** A work order by hand, for a call or a plan */
+        post: operations["order_work.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One work order, whole, by id or number */
+        get: operations["orders.order_detail"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give it to a person */
+        post: operations["order_work.assign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** It should not be there */
+        post: operations["order_proof.cancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/check-in-visit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The same, by the kiosk's visit record */
+        post: operations["order_work.check_in_visit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Close it, or hear why not yet */
+        post: operations["order_proof.close"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/notes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Write something down */
+        post: operations["order_records.note"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/parts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A part was changed */
+        post: operations["order_records.part"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let the clocks stand still, with evidence */
+        post: operations["order_work.pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/pauses/{pause}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stand for another's pause */
+        post: operations["order_proof.approve_pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/photos": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Add a picture, JPEG or PNG, at most 5 MB */
+        post: operations["order_records.add_photo"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/photos/{photo}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A picture of a work order */
+        get: operations["orders.photo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/repair": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that it is repaired; the kiosk proves it */
+        post: operations["order_proof.repair"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/respond": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take it: stops the response clock */
+        post: operations["order_work.respond"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let the clocks run on */
+        post: operations["order_work.resume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/waiver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask a second person to let it pass */
+        post: operations["order_proof.ask_waiver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/{order}/waiver/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let it pass for somebody else */
+        post: operations["order_proof.approve_waiver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/check-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that one stands before the kiosk, by its code */
+        post: operations["order_work.check_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/orders/round": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What runs out soon, as a walking round per floor */
+        get: operations["orders.walking_round"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/security/policy": {
         parameters: {
             query?: never;
@@ -951,6 +1275,14 @@ export interface components {
             dry_run: boolean;
         };
         /**
+         * AssignForm
+         * @description To whom.
+         */
+        AssignForm: {
+            /** To */
+            to: string;
+        };
+        /**
          * AuditView
          * @description One line of the audit trail.
          */
@@ -1138,6 +1470,35 @@ export interface components {
             is_whole: boolean;
             /** Reason */
             reason: string | null;
+        };
+        /**
+         * CheckInForm
+         * @description The text of the code on the kiosk's screen; without an order, the own one at this kiosk.
+         */
+        CheckInForm: {
+            /** Code */
+            code: string;
+            /**
+             * Order
+             * @default null
+             */
+            order: string | null;
+        };
+        /**
+         * ClockView
+         * @description What one clock shows.
+         */
+        ClockView: {
+            /** Elapsed S */
+            elapsed_s: number;
+            /** Left S */
+            left_s: number;
+            /** Percent */
+            percent: number;
+            /** Stopped At */
+            stopped_at: string | null;
+            /** Target S */
+            target_s: number;
         };
         /**
          * ComponentsView
@@ -1506,6 +1867,12 @@ export interface components {
          */
         EventKind: "opened" | "worsened" | "acknowledged" | "snoozed" | "noted" | "joined" | "left" | "recovered" | "relapsed" | "muted" | "closed";
         /**
+         * EvidenceKind
+         * @description What proves a pause.
+         * @enum {string}
+         */
+        EvidenceKind: "alarm" | "incident" | "ups" | "probe" | "photo" | "document";
+        /**
          * Exclusion
          * @description Why a clock may stand still; the list is closed.
          * @enum {string}
@@ -1549,6 +1916,22 @@ export interface components {
              * Format: date-time
              */
             written_at: string;
+        };
+        /**
+         * NoteForm
+         * @description A line for the timeline.
+         */
+        fleet_server__incidents__model__NoteForm: {
+            /** Note */
+            note: string;
+        };
+        /**
+         * NoteForm
+         * @description What somebody has to say.
+         */
+        fleet_server__orders__forms__NoteForm: {
+            /** Text */
+            text: string;
         };
         /**
          * Role
@@ -2004,6 +2387,31 @@ export interface components {
             response_s: number;
         };
         /**
+         * LineView
+         * @description A line of the timeline.
+         */
+        LineView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string | null;
+            /** Fields */
+            fields: {
+                [key: string]: boolean | number | string | null;
+            };
+            kind: components["schemas"]["NewsKind"];
+            /** Seq */
+            seq: number;
+            /**
+             * Written At
+             * Format: date-time
+             */
+            written_at: string;
+        };
+        /**
          * LoginForm
          * @description Password and second factor at once: a wrong one does not tell which.
          */
@@ -2083,12 +2491,148 @@ export interface components {
             units: number;
         };
         /**
-         * NoteForm
-         * @description A line for the timeline.
+         * NewOrder
+         * @description An order by hand: for a fault that no device tells of, a call for help, a guide, or a plan.
          */
-        NoteForm: {
-            /** Note */
-            note: string;
+        NewOrder: {
+            /**
+             * Component
+             * @default null
+             */
+            component: string | null;
+            /** Kid */
+            kid: string;
+            /** @default manual */
+            kind: components["schemas"]["OrderKind"];
+            /** @default minor */
+            severity: components["schemas"]["Severity"];
+            /** Text */
+            text: string;
+        };
+        /**
+         * NewsKind
+         * @description What happened to an order: its own feed, from which SLA and paging live.
+         * @enum {string}
+         */
+        NewsKind: "opened" | "redated" | "assigned" | "responded" | "checked_in" | "claimed" | "proved" | "waiver_asked" | "waived" | "pause_asked" | "paused" | "resumed" | "relapsed" | "closed" | "cancelled" | "noted" | "part_used" | "photo_added" | "forecast";
+        /**
+         * OrderDetail
+         * @description An order, whole.
+         */
+        OrderDetail: {
+            /** Assignee */
+            assignee: string | null;
+            /** Cause */
+            cause: string;
+            /** Closed At */
+            closed_at: string | null;
+            /** Id */
+            id: string;
+            /** Incident */
+            incident: string | null;
+            kind: components["schemas"]["OrderKind"];
+            /** Missing */
+            missing: string[];
+            /** Number */
+            number: string;
+            on_site: components["schemas"]["StopView"] | null;
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /** Parts */
+            parts: components["schemas"]["PartView"][];
+            /** Pauses */
+            pauses: components["schemas"]["PauseView"][];
+            /** Photos */
+            photos: components["schemas"]["PhotoView"][];
+            /** Place */
+            place: string;
+            /** Probation Until */
+            probation_until: string | null;
+            /** Relapses */
+            relapses: number;
+            repair: components["schemas"]["ClockView"];
+            repaired: components["schemas"]["StopView"] | null;
+            responded: components["schemas"]["StopView"] | null;
+            response: components["schemas"]["ClockView"];
+            severity: components["schemas"]["Severity"];
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            state: components["schemas"]["OrderState"];
+            /** Targets */
+            targets: components["schemas"]["TargetView"][];
+            /** Text */
+            text: string;
+            /** Timeline */
+            timeline: components["schemas"]["LineView"][];
+            /** Title En */
+            title_en: string;
+            /** Title Zh */
+            title_zh: string;
+            /** Waiver By */
+            waiver_by: string | null;
+            /** Waiver Reason */
+            waiver_reason: string | null;
+        };
+        /**
+         * OrderKind
+         * @description Where an order comes from.
+         * @enum {string}
+         */
+        OrderKind: "incident" | "manual" | "help" | "guide" | "preventive";
+        /**
+         * OrderState
+         * @description How far a work order is.
+         * @enum {string}
+         */
+        OrderState: "new" | "assigned" | "responded" | "on_site" | "repaired" | "verified" | "closed" | "paused" | "cancelled";
+        /**
+         * OrderView
+         * @description A row of the list.
+         */
+        OrderView: {
+            /** Assignee */
+            assignee: string | null;
+            /** Cause */
+            cause: string;
+            /** Closed At */
+            closed_at: string | null;
+            /** Id */
+            id: string;
+            /** Incident */
+            incident: string | null;
+            kind: components["schemas"]["OrderKind"];
+            /** Number */
+            number: string;
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /** Place */
+            place: string;
+            /** Relapses */
+            relapses: number;
+            repair: components["schemas"]["ClockView"];
+            response: components["schemas"]["ClockView"];
+            severity: components["schemas"]["Severity"];
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            state: components["schemas"]["OrderState"];
+            /** Text */
+            text: string;
+            /** Title En */
+            title_en: string;
+            /** Title Zh */
+            title_zh: string;
         };
         /** Page[AlarmView] */
         Page_AlarmView_: {
@@ -2162,6 +2706,18 @@ export interface components {
             /** Total */
             total: number;
         };
+        /** Page[OrderView] */
+        Page_OrderView_: {
+            /** Items */
+            items: components["schemas"]["OrderView"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
         /** Page[SessionView] */
         Page_SessionView_: {
             /** Items */
@@ -2217,6 +2773,33 @@ export interface components {
          */
         Part: "cause" | "child";
         /**
+         * PartForm
+         * @description A part that was changed.
+         */
+        PartForm: {
+            /** Component */
+            component: string;
+            /** Kid */
+            kid: string;
+            /** Part */
+            part: string;
+            /**
+             * Serial In
+             * @default
+             */
+            serial_in: string;
+            /**
+             * Serial Out
+             * @default
+             */
+            serial_out: string;
+            /**
+             * Warranty Until
+             * @default null
+             */
+            warranty_until: string | null;
+        };
+        /**
          * PartLine
          * @description A part that was changed.
          */
@@ -2245,6 +2828,33 @@ export interface components {
             warranty_until: string;
         };
         /**
+         * PartView
+         * @description A part that was changed.
+         */
+        PartView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string;
+            /** Component */
+            component: string;
+            /** Id */
+            id: string;
+            /** Kid */
+            kid: string;
+            /** Part */
+            part: string;
+            /** Serial In */
+            serial_in: string;
+            /** Serial Out */
+            serial_out: string;
+            /** Warranty Until */
+            warranty_until: string | null;
+        };
+        /**
          * PasswordForm
          * @description A new password, proved by the old one.
          */
@@ -2253,6 +2863,26 @@ export interface components {
             current: string;
             /** New */
             new: string;
+        };
+        /**
+         * PauseForm
+         * @description Why the clocks should stand still, and what proves it.
+         */
+        PauseForm: {
+            /** Evidence */
+            evidence: string;
+            evidence_kind: components["schemas"]["EvidenceKind"];
+            reason: components["schemas"]["PauseReason"];
+            /**
+             * Since
+             * @default null
+             */
+            since: string | null;
+            /**
+             * Until
+             * @default null
+             */
+            until: string | null;
         };
         /**
          * PauseLine
@@ -2269,6 +2899,37 @@ export interface components {
             number: number;
             /** Reason */
             reason: string;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Until */
+            until: string | null;
+        };
+        /**
+         * PauseReason
+         * @description Why the clocks may stand still; the list is closed, and the contract's.
+         * @enum {string}
+         */
+        PauseReason: "hospital_power" | "hospital_network" | "hospital_system" | "outside_system" | "area_locked" | "hospital_request" | "force_majeure";
+        /**
+         * PauseView
+         * @description A pause; it counts once nobody has to approve it any more.
+         */
+        PauseView: {
+            /** Approved By */
+            approved_by: string | null;
+            /** By */
+            by: string;
+            /** Counts */
+            counts: boolean;
+            /** Evidence */
+            evidence: string;
+            evidence_kind: components["schemas"]["EvidenceKind"];
+            /** Id */
+            id: string;
+            reason: components["schemas"]["PauseReason"];
             /**
              * Since
              * Format: date-time
@@ -2302,6 +2963,38 @@ export interface components {
              * @default 0
              */
             response_fen: number;
+        };
+        /**
+         * PhotoForm
+         * @description A picture, JPEG or PNG, as base64.
+         */
+        PhotoForm: {
+            /**
+             * Content
+             * Format: base64
+             */
+            content: string;
+        };
+        /**
+         * PhotoView
+         * @description A picture.
+         */
+        PhotoView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string;
+            /** Digest */
+            digest: string;
+            /** Id */
+            id: string;
+            /** Media Type */
+            media_type: string;
+            /** Size */
+            size: number;
         };
         /**
          * Point
@@ -2485,6 +3178,14 @@ export interface components {
             reason: string;
         };
         /**
+         * ReasonForm
+         * @description Why.
+         */
+        ReasonForm: {
+            /** Reason */
+            reason: string;
+        };
+        /**
          * Recovered
          * @description The account is open again; the second factor, if it is a new one, is shown this once.
          */
@@ -2626,6 +3327,18 @@ export interface components {
          */
         "Role-Input": "engineer" | "lead" | "system_admin" | "security_admin" | "auditor" | "viewer";
         /**
+         * RoundView
+         * @description One floor of a walking round: the kiosks in walking order, and what to bring.
+         */
+        RoundView: {
+            /** Bring */
+            bring: string[];
+            /** Floor */
+            floor: string;
+            /** Stops */
+            stops: components["schemas"]["StopOver"][];
+        };
+        /**
          * Scope
          * @description How far a cause reaches, the narrowest first.
          * @enum {string}
@@ -2740,6 +3453,35 @@ export interface components {
             totp: string;
         };
         /**
+         * StopOver
+         * @description One kiosk of a round.
+         */
+        StopOver: {
+            /** Bring */
+            bring: string[];
+            /** Days Left */
+            days_left: number | null;
+            /** Kid */
+            kid: string;
+            /** Place */
+            place: string;
+        };
+        /**
+         * StopView
+         * @description Where a clock stopped, and what says so.
+         */
+        StopView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string | null;
+            /** Evidence */
+            evidence: string;
+        };
+        /**
          * Summary
          * @description The month in a few numbers.
          */
@@ -2794,6 +3536,23 @@ export interface components {
              * @default 99.0
              */
             kiosk: string;
+        };
+        /**
+         * TargetView
+         * @description What has to be put right.
+         */
+        TargetView: {
+            /** Code */
+            code: string;
+            /** Component */
+            component: string;
+            /** Kid */
+            kid: string;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
         };
         /**
          * TelemetryView
@@ -3088,6 +3847,7 @@ export type SchemaAreaView = components['schemas']['AreaView'];
 export type SchemaAssetProblem = components['schemas']['AssetProblem'];
 export type SchemaAssetReport = components['schemas']['AssetReport'];
 export type SchemaAssetUpload = components['schemas']['AssetUpload'];
+export type SchemaAssignForm = components['schemas']['AssignForm'];
 export type SchemaAuditView = components['schemas']['AuditView'];
 export type SchemaAvailability = components['schemas']['Availability'];
 export type SchemaBreachLine = components['schemas']['BreachLine'];
@@ -3095,6 +3855,8 @@ export type SchemaCaseLine = components['schemas']['CaseLine'];
 export type SchemaCertificateState = components['schemas']['CertificateState'];
 export type SchemaCertificateView = components['schemas']['CertificateView'];
 export type SchemaChainView = components['schemas']['ChainView'];
+export type SchemaCheckInForm = components['schemas']['CheckInForm'];
+export type SchemaClockView = components['schemas']['ClockView'];
 export type SchemaComponentsView = components['schemas']['ComponentsView'];
 export type SchemaComponentView = components['schemas']['ComponentView'];
 export type SchemaConfirmation = components['schemas']['Confirmation'];
@@ -3109,9 +3871,12 @@ export type SchemaDemand = components['schemas']['Demand'];
 export type SchemaEnrolmentState = components['schemas']['EnrolmentState'];
 export type SchemaEnrolmentView = components['schemas']['EnrolmentView'];
 export type SchemaEventKind = components['schemas']['EventKind'];
+export type SchemaEvidenceKind = components['schemas']['EvidenceKind'];
 export type SchemaExclusion = components['schemas']['Exclusion'];
 export type SchemaFirstAdminForm = components['schemas']['FirstAdminForm'];
 export type SchemaFleetServerIncidentsModelEventView = components['schemas']['fleet_server__incidents__model__EventView'];
+export type SchemaFleetServerIncidentsModelNoteForm = components['schemas']['fleet_server__incidents__model__NoteForm'];
+export type SchemaFleetServerOrdersFormsNoteForm = components['schemas']['fleet_server__orders__forms__NoteForm'];
 export type SchemaFleetServerSettingsRole = components['schemas']['fleet_server__settings__Role'];
 export type SchemaFleetServerStaffPermissionsRole = components['schemas']['fleet_server__staff__permissions__Role'];
 export type SchemaFleetServerTelemetryModelEventView = components['schemas']['fleet_server__telemetry__model__EventView'];
@@ -3129,26 +3894,40 @@ export type SchemaKioskDetail = components['schemas']['KioskDetail'];
 export type SchemaKioskState = components['schemas']['KioskState'];
 export type SchemaKioskView = components['schemas']['KioskView'];
 export type SchemaLimits = components['schemas']['Limits'];
+export type SchemaLineView = components['schemas']['LineView'];
 export type SchemaLoginForm = components['schemas']['LoginForm'];
 export type SchemaMe = components['schemas']['Me'];
 export type SchemaMemberView = components['schemas']['MemberView'];
 export type SchemaModelLine = components['schemas']['ModelLine'];
-export type SchemaNoteForm = components['schemas']['NoteForm'];
+export type SchemaNewOrder = components['schemas']['NewOrder'];
+export type SchemaNewsKind = components['schemas']['NewsKind'];
+export type SchemaOrderDetail = components['schemas']['OrderDetail'];
+export type SchemaOrderKind = components['schemas']['OrderKind'];
+export type SchemaOrderState = components['schemas']['OrderState'];
+export type SchemaOrderView = components['schemas']['OrderView'];
 export type SchemaPageAlarmView = components['schemas']['Page_AlarmView_'];
 export type SchemaPageAuditView = components['schemas']['Page_AuditView_'];
 export type SchemaPageEnrolmentView = components['schemas']['Page_EnrolmentView_'];
 export type SchemaPageEventView = components['schemas']['Page_EventView_'];
 export type SchemaPageIncidentView = components['schemas']['Page_IncidentView_'];
 export type SchemaPageKioskView = components['schemas']['Page_KioskView_'];
+export type SchemaPageOrderView = components['schemas']['Page_OrderView_'];
 export type SchemaPageSessionView = components['schemas']['Page_SessionView_'];
 export type SchemaPageTokenView = components['schemas']['Page_TokenView_'];
 export type SchemaPageUserView = components['schemas']['Page_UserView_'];
 export type SchemaPageWindowView = components['schemas']['Page_WindowView_'];
 export type SchemaPart = components['schemas']['Part'];
+export type SchemaPartForm = components['schemas']['PartForm'];
 export type SchemaPartLine = components['schemas']['PartLine'];
+export type SchemaPartView = components['schemas']['PartView'];
 export type SchemaPasswordForm = components['schemas']['PasswordForm'];
+export type SchemaPauseForm = components['schemas']['PauseForm'];
 export type SchemaPauseLine = components['schemas']['PauseLine'];
+export type SchemaPauseReason = components['schemas']['PauseReason'];
+export type SchemaPauseView = components['schemas']['PauseView'];
 export type SchemaPenalties = components['schemas']['Penalties'];
+export type SchemaPhotoForm = components['schemas']['PhotoForm'];
+export type SchemaPhotoView = components['schemas']['PhotoView'];
 export type SchemaPoint = components['schemas']['Point'];
 export type SchemaPolicyForm = components['schemas']['PolicyForm'];
 export type SchemaPolicyView = components['schemas']['PolicyView'];
@@ -3158,6 +3937,7 @@ export type SchemaPresenceTimeline = components['schemas']['PresenceTimeline'];
 export type SchemaProblem = components['schemas']['Problem'];
 export type SchemaQuarantineReason = components['schemas']['QuarantineReason'];
 export type SchemaReasoned = components['schemas']['Reasoned'];
+export type SchemaReasonForm = components['schemas']['ReasonForm'];
 export type SchemaRecovered = components['schemas']['Recovered'];
 export type SchemaRecoverForm = components['schemas']['RecoverForm'];
 export type SchemaRecoveryForm = components['schemas']['RecoveryForm'];
@@ -3167,6 +3947,7 @@ export type SchemaRecoveryView = components['schemas']['RecoveryView'];
 export type SchemaReport = components['schemas']['Report'];
 export type SchemaReset = components['schemas']['Reset'];
 export type SchemaRoleInput = components['schemas']['Role-Input'];
+export type SchemaRoundView = components['schemas']['RoundView'];
 export type SchemaScope = components['schemas']['Scope'];
 export type SchemaSealsView = components['schemas']['SealsView'];
 export type SchemaSealView = components['schemas']['SealView'];
@@ -3177,8 +3958,11 @@ export type SchemaSide = components['schemas']['Side'];
 export type SchemaSnoozeForm = components['schemas']['SnoozeForm'];
 export type SchemaSpareCodes = components['schemas']['SpareCodes'];
 export type SchemaSpareCodesForm = components['schemas']['SpareCodesForm'];
+export type SchemaStopOver = components['schemas']['StopOver'];
+export type SchemaStopView = components['schemas']['StopView'];
 export type SchemaSummary = components['schemas']['Summary'];
 export type SchemaTargets = components['schemas']['Targets'];
+export type SchemaTargetView = components['schemas']['TargetView'];
 export type SchemaTelemetryView = components['schemas']['TelemetryView'];
 export type SchemaTokenCreated = components['schemas']['TokenCreated'];
 export type SchemaTokenForm = components['schemas']['TokenForm'];
@@ -3758,7 +4542,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["NoteForm"];
+                "application/json": components["schemas"]["fleet_server__incidents__model__NoteForm"];
             };
         };
         responses: {
@@ -4092,6 +4876,563 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TelemetryView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "orders.orders": {
+        parameters: {
+            query?: {
+                kid?: string | null;
+                limit?: number;
+                state?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_OrderView_"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_work.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewOrder"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "orders.order_detail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_work.assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AssignForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_proof.cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReasonForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_work.check_in_visit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_proof.close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_records.note": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["fleet_server__orders__forms__NoteForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_records.part": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PartForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_work.pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PauseForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_proof.approve_pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+                pause: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_records.add_photo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PhotoForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "orders.photo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+                photo: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_proof.repair": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_work.respond": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_work.resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_proof.ask_waiver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReasonForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_proof.approve_waiver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "order_work.check_in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckInForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string[];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "orders.walking_round": {
+        parameters: {
+            query?: {
+                days?: number;
+                floor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoundView"][];
                 };
             };
             401: components["responses"]["Problem"];
