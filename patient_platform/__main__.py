@@ -1,7 +1,8 @@
 """The command line of the patient platform.
 
 Exit codes: 0 done; 1 an error of the program; 2 wrong usage; 3 settings or installation are not in order; 4 the input
-was refused, nothing was changed; 5 store or outside system cannot be reached; 6 `reconcile` found differences.
+was refused, nothing was changed; 5 store or outside system cannot be reached; 6 `reconcile` found
+differences, `audit verify` a changed trail.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import date
@@ -39,6 +41,7 @@ from patient_platform.app import (
     require_schema,
 )
 from patient_platform.app import run as run_platform
+from patient_platform.audit.model import AuditBreak, AuditHead, AuditRow
 from patient_platform.errors import PlatformError, Refusal, SetupError
 from patient_platform.identity.vault import rotate
 from patient_platform.money import Fen, to_yuan
@@ -72,13 +75,15 @@ cli = typer.Typer(
     name="patient-platform",
     help="患者服务平台 (patient platform): 就诊人、缴费、挂号、对账。",
     epilog="退出码 (exit codes): 0 完成; 1 程序错误; 2 用法错误; 3 设置或安装不完整; 4 输入被拒绝, 未作更改; "
-    "5 数据库或外部系统无法访问; 6 对账有差异。",
+    "5 数据库或外部系统无法访问; 6 对账有差异或审计记录被改动。",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 keys = typer.Typer(help="加密密钥 (keys that seal personal data)。", no_args_is_help=True)
 cli.add_typer(keys, name="keys")
+audit = typer.Typer(help="审计记录: 哪台自助机查询、收款、退款 (audit trail)。", no_args_is_help=True)
+cli.add_typer(audit, name="audit")
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -176,6 +181,59 @@ def openapi() -> None:
     """输出自助机接口的 OpenAPI 3.1 文档 (print the OpenAPI document)。"""
     document = _run(openapi_document(SystemClock()))
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+
+
+@audit.command(name="show")
+def show_audit(
+    target: Annotated[str | None, typer.Option(help="订单号或就诊人编号 (order or patient reference)。")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="最多行数 (at most)。")] = 50,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """审计记录, 最新在前 (the trail, newest first)。"""
+    settings = _settings(data_dir)
+
+    async def work() -> Sequence[AuditRow]:
+        async with _platform(settings) as platform:
+            return await platform.audit.rows(limit, target)
+
+    rows = _run(work())
+    if as_json:
+        out.print_json(json.dumps([asdict(row) for row in rows], ensure_ascii=False, default=str))
+        return
+    table = Table(
+        "序号", "时间 (at)", "操作者 (actor)", "操作 (action)", "对象 (target)", "结果", box=None, pad_edge=False
+    )
+    for row in rows:
+        table.add_row(str(row.no), f"{row.at:%Y-%m-%d %H:%M:%S}Z", row.actor, row.action, row.target or "", row.outcome)
+    out.print(table)
+
+
+@audit.command(name="verify")
+def verify_audit(
+    noted: Annotated[
+        str | None, typer.Option(metavar="NO:CHAIN", help="上次记下的链尾 (a head that was noted earlier)。")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """检查整条链; 打印链尾, 请记在别处 (verify the chain; note the head elsewhere)。"""
+    settings = _settings(data_dir)
+    head = None
+    if noted is not None:
+        number, _, chain = noted.partition(":")
+        if not number.isdecimal() or re.fullmatch("[0-9a-f]{64}", chain) is None:
+            _fail(Exit.USAGE, "NO:CHAIN, 例如 (for example) 120:9f86d0…")
+        head = AuditHead(int(number), chain)
+
+    async def work() -> tuple[AuditBreak | None, AuditHead]:
+        async with _platform(settings) as platform:
+            return await platform.audit.verify(head), await platform.audit.head()
+
+    found, end = _run(work())
+    if found is not None:
+        err.print(f"审计记录已被改动: 第 {found.no} 行 (the trail was changed at row {found.no}): {found.reason}")
+        raise typer.Exit(Exit.DIFFERENT)
+    out.print(f"完整 (whole), 共 {end.no} 行; 链尾 (head): {end.no}:{end.chain}")
 
 
 @keys.command(name="rotate")

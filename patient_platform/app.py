@@ -24,6 +24,8 @@ from kit.metrics import CONTENT_TYPE, Kind, Metrics, MetricSpec
 from kit.store import Database, StoreBusy, StoreOptions, Synchronous, revisions
 from kit.supervise import SdNotifier, Service, Supervised, serve
 from kit.web import Api, Call, Guard, GuardSettings, Hooks, HttpServer, Problem, Routes
+from patient_platform.audit.service import AuditTrail
+from patient_platform.audit.store import AuditStore
 from patient_platform.bills.routes import bill_routes
 from patient_platform.bills.service import Bills
 from patient_platform.contract import check_contract
@@ -101,6 +103,7 @@ class Platform:
     bills: Bills
     registration: Registration
     reconciliation: Reconciliation
+    audit: AuditTrail
     certificates: CertificateWatch
     metrics: Metrics
     http: aiohttp.ClientSession
@@ -141,7 +144,8 @@ def build(settings: Settings, clock: Clock, http: aiohttp.ClientSession) -> Plat
     driver = Driver(orders, channels, poster, clock, holder[:80], observer)
     payments = Payments(orders, driver, clock, at_once=settings.payment.payments_at_once)
     observer.payments = payments
-    identity = Identity(IdentityStore(database, vault), his, clock)
+    audit = AuditTrail(AuditStore(database), clock)
+    identity = Identity(IdentityStore(database, vault), his, clock, audit.identified)
     life_s = settings.payment.order_life_s
     bills = Bills(his, identity, payments, vault, order_life_s=life_s)
     parts = RegistrationParts(his, identity, payments, LockStore(database), vault, clock)
@@ -163,6 +167,7 @@ def build(settings: Settings, clock: Clock, http: aiohttp.ClientSession) -> Plat
         bills,
         registration,
         reconciliation,
+        audit,
         CertificateWatch(certificate_files(settings), clock),
         metrics,
         http,
@@ -243,7 +248,10 @@ def kiosk_api(
         return await authenticate(request)
 
     hooks: Hooks[KioskPrincipal] = Hooks(
-        authenticate=admitted, translate=translate, observe=_observer(platform.metrics)
+        authenticate=admitted,
+        audit=platform.audit.operation,
+        translate=translate,
+        observe=_observer(platform.metrics),
     )
     return Api("Patient platform, for kiosks", "1", routes, hooks)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from kit.clock import Clock, ulid
 from patient_platform.errors import Refusal
@@ -31,11 +31,19 @@ VISIT_CODE: Final = "MZ"
 RESIDENT_DIGITS: Final = 18
 
 
+class Tell(Protocol):
+    """Notes that a kiosk was told who somebody is."""
+
+    async def __call__(self, kiosk: str, kind: str, patient: str, *, is_new: bool) -> None:
+        """Raises: StoreBusy."""
+
+
 class Identity:
     """The one door to who somebody is."""
 
-    def __init__(self, store: IdentityStore, his: His, clock: Clock) -> None:
+    def __init__(self, store: IdentityStore, his: His, clock: Clock, tell: Tell) -> None:
         self._store = store
+        self._tell = tell
         self._his = his
         self._clock = clock
 
@@ -54,6 +62,7 @@ class Identity:
         now = self._clock.utc()
         patient = await self._store.keep(_patient(found, ulid(self._clock)), now)
         session = Session(secrets.token_hex(16), kiosk, patient.patient, now + SESSION_LIFE)
+        await self._tell(kiosk, medium.kind, patient.patient, is_new=is_new)  # before anybody is told who it is
         await self._store.begin(session, now, now - SESSION_MEMORY)
         return SessionView(
             session=session.session, expires_at=session.expires_at, patient=self.view(patient, is_new=is_new)

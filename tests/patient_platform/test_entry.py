@@ -57,3 +57,16 @@ def test_a_new_key_is_used_and_the_old_one_kept(tmp_path: Path) -> None:
     assert kept["active"] == "k2"
     assert set(kept["keys"]) == {"k1", "k2"}
     assert (tmp_path / "keys.json").stat().st_mode & 0o077 == 0
+
+
+def test_the_audit_trail_is_shown_and_verified(tmp_path: Path) -> None:
+    where = ["--data-dir", str(tmp_path)]
+    assert runner.invoke(cli, ["migrate", *where]).exit_code == 0
+    assert runner.invoke(cli, ["audit", "show", "--json", *where]).output.strip() == "[]"
+    whole = runner.invoke(cli, ["audit", "verify", *where])
+    assert whole.exit_code == 0
+    assert f"0:{'0' * 64}" in whole.output
+    put_back = runner.invoke(cli, ["audit", "verify", "--noted", f"3:{'a' * 64}", *where])
+    assert put_back.exit_code == Exit.DIFFERENT
+    assert "第 1 行" in put_back.output
+    assert runner.invoke(cli, ["audit", "verify", "--noted", "x", *where]).exit_code == Exit.USAGE
