@@ -175,6 +175,8 @@ def test_breaches_have_a_side_and_only_the_vendor_pays() -> None:
     before = seen(*trouble(1, BEGIN - 4 * HOUR + SECOND, "paper_jam"))
     assert len(before.breaches) == 1, "began last month, breached in this one"
     assert seen(*trouble(1, BEGIN - 4 * HOUR - SECOND, "paper_jam")).breaches == []
+    late = seen(*trouble(1, END - 2 * HOUR, "paper_jam"))
+    assert (late.breaches, late.cases[0].is_repair_breached) == ([], True), "the limit was passed in the next month"
     prevented = seen(*trouble(1, at, "paper_jam", is_preventive=True))
     assert (prevented.breaches, prevented.summary.cases, prevented.summary.preventive_cases) == ([], 0, 1)
 

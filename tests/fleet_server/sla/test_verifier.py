@@ -11,14 +11,15 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from fleet_server.sla.seal import SealKey, is_signed
+from fleet_server.sla.seal import Seal, SealKey, is_signed
 from support.sla_export import export, seal_key, sealed
-from support.sla_rows import month
+from support.sla_rows import contract, month
 from tools.verify_sla import basis, chain, command, signature
 
 FIRST = datetime(2026, 2, 28, 16, tzinfo=UTC)
@@ -164,6 +165,34 @@ def test_a_month_that_lacks_its_first_day_is_refused(small: Files) -> None:
     manifest = json.loads(small["manifest.json"]) | {"base": {"no": seals[0].rows, "chain": seals[0].head}}
     with pytest.raises(basis.Bad, match="first day"):
         command.verify({**later, "manifest.json": json.dumps(manifest).encode()}, KEY.public)
+
+
+def test_a_seal_that_names_another_day_before_it_is_refused(small: Files) -> None:
+    lines = small["seals.jsonl"].decode().splitlines()
+    fields = json.loads(lines[2])
+    fields.pop("signature")
+    other = Seal(**{**fields, "previous": "0" * 64})
+    lines[2] = replace(other, signature=KEY.sign(other)).line
+    with pytest.raises(basis.Bad, match="does not follow"):
+        command.verify(signed_off(small, "seals.jsonl", "".join(f"{line}\n" for line in lines).encode()), KEY.public)
+
+
+@pytest.mark.parametrize(
+    ("name", "zone", "first"),
+    [
+        ("2026-03", "Europe/Berlin", datetime(2026, 2, 28, 23, tzinfo=UTC)),
+        ("2026-10", "Europe/Berlin", datetime(2026, 9, 30, 22, tzinfo=UTC)),
+        ("2026-04", "Australia/Lord_Howe", datetime(2026, 3, 31, 13, tzinfo=UTC)),
+    ],
+)
+def test_a_change_of_summer_time_is_the_same_for_both(name: str, zone: str, first: datetime) -> None:
+    rows = [contract(zone=zone), *month(3, first, 31, 3)[1:]]
+    found = command.verify(files_of(export(name, rows, 33, KEY)), KEY.public)
+    hours = {"2026-03": 743, "2026-10": 745, "2026-04": 720.5}[name]
+    times = found["report"]["functions"][0]
+    assert sum(times[f"{kind}_s"] for kind in ("up", "down", "excluded", "unproved")) == pytest.approx(
+        hours * 3_600, abs=2
+    )
 
 
 def test_its_own_signatures_agree_with_the_library() -> None:
