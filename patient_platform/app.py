@@ -51,6 +51,8 @@ from patient_platform.payment.driver import Driver
 from patient_platform.payment.model import ChannelName, Order, Posting
 from patient_platform.payment.ports import Channel
 from patient_platform.payment.posting import HisPoster
+from patient_platform.payment.pressing import METRICS as PRESSING_METRICS
+from patient_platform.payment.pressing import show
 from patient_platform.payment.routes import Paper, order_routes, paper_routes
 from patient_platform.payment.service import Payments
 from patient_platform.payment.store import SqlOrderStore
@@ -72,6 +74,7 @@ METRICS: Final = (
     MetricSpec("patient_channel_skew_seconds", Kind.GAUGE, "a channel's clock ahead of ours", ("channel",)),
     MetricSpec("patient_certificate_left_days", Kind.GAUGE, "until a certificate runs out", ("certificate",)),
     MetricSpec("patient_his_up", Kind.GAUGE, "1 while the HIS answers"),
+    *PRESSING_METRICS,
 )
 _OUTCOMES: Final = frozenset({Posting.POSTED, Posting.REJECTED, Posting.MANUAL})
 log = get_logger(__name__)
@@ -320,6 +323,8 @@ def _health_routes() -> Routes:
 def _metrics_handler(platform: Platform) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def metrics(request: web.Request) -> web.Response:  # noqa: ARG001 - aiohttp's signature
         platform.metrics.gauge("patient_his_up").set(platform.health.is_up)
+        now = platform.clock.utc()
+        show(platform.metrics, await platform.orders.pressing(now), now)
         for name, breaker in platform.channels.items():
             platform.metrics.gauge("patient_channel_open", channel=name.value).set(breaker.is_open_for_business)
         wechat = v3_of(platform.raw)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     delete,
+    func,
     insert,
     or_,
     select,
@@ -51,6 +52,7 @@ from patient_platform.payment.model import (
     RefundState,
 )
 from patient_platform.payment.ports import Change, CodeSeen, KeyTaken, Lease
+from patient_platform.payment.pressing import Pressing
 from patient_platform.payment.rules import is_over
 
 METADATA: MetaData = metadata_of("patient")
@@ -192,6 +194,12 @@ def _table(row: type[SQLModel]) -> Table:
     return found
 
 
+_UNKNOWN: Final = [one.value for one in (Money.SUBMITTED, Money.UNKNOWN, Money.REVERSING, Money.REVERSE_UNKNOWN)]
+_UNPOSTED: Final = [one.value for one in (Posting.READY, Posting.POSTING, Posting.POST_UNKNOWN)]
+_ON_ITS_WAY: Final = [
+    one.value for one in RefundState if one not in {RefundState.SUCCESS, RefundState.REFUSED, RefundState.MANUAL}
+]
+_LATE: Final = timedelta(minutes=1)
 ORDERS: Final = _table(OrderRow)
 LEGS: Final = _table(LegRow)
 REFUNDS: Final = _table(RefundRow)
@@ -347,6 +355,31 @@ class SqlOrderStore:
                 text("SELECT account, CAST(SUM(amount_fen) AS BIGINT) FROM pay_ledger GROUP BY account")
             )
             return {account: Fen(int(amount)) for account, amount in rows}
+
+    async def pressing(self, now: datetime) -> Pressing:
+        """What cannot wait, for metrics."""
+        async with self._database.read() as connection:
+            sent = await connection.execute(
+                select(LEGS.c.submitted_at, LEGS.c.created_at).where(LEGS.c.state.in_(_UNKNOWN))
+            )
+            paid = await connection.execute(
+                select(LEGS.c.paid_at, ORDERS.c.created_at)
+                .join(LEGS, (LEGS.c.order == ORDERS.c.order) & (LEGS.c.state == Money.PAID.value))
+                .where(ORDERS.c.posting.in_(_UNPOSTED))
+            )
+            late = ORDERS.c.due_at <= now - _LATE
+            counts = {
+                "refunds": select(func.count()).where(REFUNDS.c.state.in_(_ON_ITS_WAY)),
+                "payment": select(func.count()).where(LEGS.c.state == Money.MANUAL.value),
+                "posting": select(func.count()).where(ORDERS.c.posting == Posting.MANUAL.value),
+                "refund": select(func.count()).where(REFUNDS.c.state == RefundState.MANUAL.value),
+                "overdue": select(func.count()).where(late),
+            }
+            unknown = [submitted or made or now for submitted, made in sent]
+            unposted = [moment or made for moment, made in paid]
+            found = {name: int((await connection.execute(asked)).scalar_one()) for name, asked in counts.items()}
+        manual = {name: found[name] for name in ("payment", "posting", "refund")}
+        return Pressing(tuple(unknown), tuple(unposted), found["refunds"], manual, found["overdue"])
 
     async def history(self, order: str) -> list[tuple[datetime, str]]:
         """What happened to an order."""
