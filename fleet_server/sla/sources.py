@@ -204,20 +204,30 @@ async def _alarms(connection: AsyncConnection, found: Collected) -> None:
 
 
 async def _incidents(connection: AsyncConnection, found: Collected) -> None:
-    """Each incident of which something was written: as it stands now, when it began, and its marks."""
-    event = _table("incidents_event")
-    statement = select(event).where(event.c.seq > found.cursors.get(Kind.CASE, 0)).order_by(event.c.seq)
+    """Each incident that changed: as it stands now, when it began, and what its feed says since.
+
+    Late evidence moves a beginning without a line in the feed; the incident's number of changes tells of that. Both
+    count in the same numbers, read up to where the feed's end was before.
+    """
+    event, incident, member = (_table(f"incidents_{name}") for name in ("event", "incident", "member"))
+    after = found.cursors.get(Kind.CASE, 0)
+    end = int(await connection.scalar(select(_table("incidents_cursor").c.next_seq)) or 1) - 1
     marks: dict[str, list[Row]] = {}
-    for row in await connection.execute(statement):
-        found.cursors[Kind.CASE] = row.seq
+    fresh = select(event).where(event.c.seq > after, event.c.seq <= end).order_by(event.c.seq)
+    for row in await connection.execute(fresh):
         own = marks.setdefault(row.incident, [])
         if row.kind in _MARKS:
             own.append(_mark(row.incident, _MARKS[row.kind], row.at, row.by))
-    incident, member = _table("incidents_incident"), _table("incidents_member")
+    changed = select(incident.c.id).where(incident.c.change_seq > after, incident.c.change_seq <= end)
+    for (name,) in await connection.execute(changed.where(incident.c.number > 0).order_by(incident.c.change_seq)):
+        marks.setdefault(name, [])
     for name, own in marks.items():
-        row = (await connection.execute(select(incident).where(incident.c.id == name))).one()
+        known = (await connection.execute(select(incident).where(incident.c.id == name))).first()
+        if known is None:
+            continue  # taken back before anybody was told
         members = (await connection.execute(select(member).where(member.c.incident == name))).all()
-        found.rows += [(Kind.CASE, _case(row, members)), _mark(name, MarkKind.BEGAN, row.since, None), *own]
+        found.rows += [(Kind.CASE, _case(known, members)), _mark(name, MarkKind.BEGAN, known.since, None), *own]
+    found.cursors[Kind.CASE] = max(after, end)
 
 
 def _mark(case: str, kind: MarkKind, at: datetime, by: str | None) -> Row:

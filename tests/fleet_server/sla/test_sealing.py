@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from fleet_server.incidents.store import METADATA
 from fleet_server.sla.contract import parse
 from fleet_server.sla.documents import Format
 from fleet_server.sla.duty import SlaDuty
+from fleet_server.sla.seal import Seal, SealedRow
 from fleet_server.sla.service import SlaService
 from fleet_server.sla.sources import repeated
+from fleet_server.sla.store import SlaStore
 from kit.clock import ManualClock
 from kit.store import Database, LeaseLost
 from support.sla_export import seal_key
@@ -114,7 +116,7 @@ class World:
     async def incident(self, number: int, since: datetime, *events: tuple[str, datetime]) -> None:
         name = f"incident-{number}"
         row = {"cause": "paper_jam", "scope": "component", "scope_name": "k-1/receipt_printer", "severity": "major"}
-        rest = {"flaps": 0, "is_hist": False, "version": 1, "change_seq": number, "state": "recovered"}
+        rest = {"flaps": 0, "is_hist": False, "version": 1, "change_seq": number * 100, "state": "recovered"}
         await self.put(
             "incidents_incident", id=name, number=number, since=since, detected_at=since + HOUR, **row, **rest
         )
@@ -131,6 +133,19 @@ class World:
                 by="li",
                 fields={},
             )
+        await self._feed_ends(number * 100 + len(events))
+
+    async def _feed_ends(self, seq: int) -> None:
+        async with self.database.write() as connection:
+            await connection.execute(METADATA.tables["incidents_cursor"].update().values(next_seq=seq))
+
+    async def redate(self, number: int, since: datetime) -> None:
+        """Late evidence moves a beginning, and nothing is told."""
+        incident = METADATA.tables["incidents_incident"]
+        async with self.database.write() as connection:
+            changed = incident.update().where(incident.c.id == f"incident-{number}")
+            await connection.execute(changed.values(since=since, change_seq=number * 100 + 50))
+        await self._feed_ends(number * 100 + 51)
 
 
 @pytest.fixture
@@ -243,6 +258,48 @@ async def test_a_month_begins_with_what_was_in_force(
     march = await service.report("2026-03")
     assert [case.number for case in march.cases] == [1, 2]
     assert march.summary.availability_ppm is not None
+
+
+async def test_a_beginning_that_moves_silently_moves_the_clocks(
+    fleet_db: Database, service: SlaService, clock: ManualClock
+) -> None:
+    world = World(fleet_db)
+    await _lived(world, service, clock)
+    assert await service.seal(KEY, led) == ["2026-03-01"]
+    assert [case.repair_s for case in (await service.report("2026-03")).cases] == [5 * 3_600]
+    await world.redate(1, START + HOUR)
+    assert [case.repair_s for case in (await service.report("2026-03")).cases] == [6 * 3_600]
+    clock.advance(86_400)
+    await service.seal(KEY, led)
+    clock.advance(86_400)
+    await service.seal(KEY, led)
+    report = await service.report("2026-03")
+    assert [case.repair_s for case in report.cases] == [6 * 3_600]
+
+
+class TornStore(SlaStore):
+    """Dies the moment before the commit."""
+
+    async def append(
+        self, connection: AsyncConnection, rows: Sequence[SealedRow], seals: Sequence[Seal], cursors: Mapping[str, int]
+    ) -> None:
+        await super().append(connection, rows, seals, cursors)
+        raise OSError("the power went")
+
+
+async def test_a_day_that_fails_is_sealed_whole_the_next_time(
+    fleet_db: Database, service: SlaService, clock: ManualClock
+) -> None:
+    await _lived(World(fleet_db), service, clock)
+    service._store = TornStore(fleet_db)
+    with pytest.raises(OSError, match="power"):
+        await service.seal(KEY, led)
+    assert await service.seals("2026-01-01", "2026-12-31") == []
+    later = SlaService(fleet_db, clock)
+    assert await later.seal(KEY, led) == ["2026-03-01"]
+    with zipfile.ZipFile(io.BytesIO((await later.export("2026-03")).content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert command.verify(files, KEY.public)["report"]["summary"]["cases"] == 1
 
 
 async def test_the_watch_has_a_gap_where_nobody_beat(
