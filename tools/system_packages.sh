@@ -8,7 +8,7 @@ DEMO_PACKAGES=(
   python3-venv mosquitto
   python3-dev gcc libc6-dev libpcsclite-dev # pyscard has no Linux wheel
   pcscd vsmartcard-vpcd util-linux iproute2 # card readers: the real service with a virtual reader
-  fonts-noto-cjk   # rare characters of patients' names on receipts
+  fonts-noto-cjk   # rare characters of patients' names on receipts; the SLA report as PDF
 )
 TEST_PACKAGES=(
   "${DEMO_PACKAGES[@]}"

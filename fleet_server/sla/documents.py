@@ -20,6 +20,7 @@ import xlsxwriter  # type: ignore[import-untyped]  # it has no types
 from xlsxwriter.format import Format as CellFormat  # type: ignore[import-untyped]  # the same
 from xlsxwriter.worksheet import Worksheet  # type: ignore[import-untyped]  # the same
 
+from fleet_server.errors import Refusal
 from fleet_server.sla.model import Report
 from fleet_server.sla.tables import Cell, Column, Shape, Table, local, summary, summary_cells, tables, written
 
@@ -105,8 +106,8 @@ def as_xlsx(report: Report) -> bytes:
     return out.getvalue()
 
 
-def as_pdf(report: Report) -> bytes:
-    """A4, Chinese first; the fonts are those of Debian's fonts-noto-cjk."""
+def as_pdf(report: Report, *, ignore_fonts: bool = False) -> bytes:
+    """A4, Chinese first; the fonts are those of Debian's fonts-noto-cjk. Raises: Refusal when they are not there."""
     content = {
         "month": report.month,
         "head": [list(line) for line in _head(report)],
@@ -115,7 +116,11 @@ def as_pdf(report: Report) -> bytes:
         "tables": [_pdf_table(table, report.zone) for table in tables(report)],
     }
     inputs = {"report": json.dumps(content, ensure_ascii=False)}
-    found = typst.compile(TEMPLATE, sys_inputs=inputs, timestamp=int(report.as_of.timestamp()))
+    found, warnings = typst.compile_with_warnings(
+        TEMPLATE, sys_inputs=inputs, timestamp=int(report.as_of.timestamp()), ignore_system_fonts=ignore_fonts
+    )
+    if any("font" in warning.message for warning in warnings):
+        raise Refusal("fonts_missing", "the server lacks Chinese fonts: apt-get install fonts-noto-cjk", status=503)
     if not isinstance(found, bytes):
         raise TypeError("one document is one file")
     return found

@@ -14,7 +14,8 @@ from xml.etree import ElementTree as ET
 import pypdf
 import pytest
 
-from fleet_server.sla.documents import Format, document
+from fleet_server.errors import Refusal
+from fleet_server.sla.documents import Format, as_pdf, document
 from fleet_server.sla.evidence import Kind, fold
 from fleet_server.sla.model import Report
 from fleet_server.sla.report import Basis, compute
@@ -153,6 +154,11 @@ def test_a_text_that_looks_like_a_formula_stays_text(report: Report) -> None:
     changed = report.model_copy(update={"cases": [case]})
     assert "'=HYPERLINK(1)" in document(changed, Format.CSV).content.decode()
     assert any("=HYPERLINK(1)" in row for row in _sheets(changed)[5])
+
+
+def test_without_chinese_fonts_there_is_no_pdf_full_of_boxes(report: Report) -> None:
+    with pytest.raises(Refusal, match="fonts-noto-cjk"):
+        as_pdf(report.model_copy(update={"cases": []}), ignore_fonts=True)
 
 
 def test_the_same_report_is_the_same_pdf(report: Report) -> None:
