@@ -25,6 +25,7 @@ from support.kernel_devices import NoKernelDeviceError
 from support.netns import NoNamespacesError
 from support.processes import assert_no_leftovers, descendants, has_children
 from support.small_disk import NoSmallDiskError
+from support.spreading import spread
 from support.waiting import WaitTimeout, wait_until
 
 OURS = ("agent", "fleet_server", "kit", "patient_platform", "simulators", "wire")
@@ -49,6 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure() -> None:
     """Leave no folder of the card service behind."""
     forget_socket_dir()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let long tests begin first where there are several workers; with one, files stay in their order."""
+    if hasattr(config, "workerinput"):
+        spread(items)
 
 
 @pytest.hookimpl(wrapper=True)
