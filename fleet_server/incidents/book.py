@@ -97,6 +97,7 @@ class Book:
         """Closed since the last write."""
         self.next_number = next_number
         self.changes = Changes()
+        self._windows: Sequence[Window] = ()
         self._topology = topology
         self._new_id = new_id
         self._by_key: dict[Key, str] = {}
@@ -219,7 +220,12 @@ class Book:
             if _is_settling(incident) or ended_at - incident.since < _debounce(incident.cause):
                 self._drop(case)
                 return
-            self._open(case, now)
+            if entry_of(incident.cause).family in ORDER:
+                return  # those that went and came with it are gathered first: a short outage of many is one, too
+            self._open(case, now, self._windows)
+        self._recover(case, ended_at)
+
+    def _recover(self, case: Case, ended_at: datetime) -> None:
         self._turn(case, Turn.RECOVER, recovered_at=ended_at)
         self._tell(case, EventKind.RECOVERED, ended_at)
 
@@ -252,6 +258,7 @@ class Book:
 
     def tick(self, now: datetime, windows: Sequence[Window] = ()) -> None:
         """Open what has formed, close what stayed well."""
+        self._windows = windows
         due = [
             case
             for case in self.cases.values()
@@ -263,6 +270,8 @@ class Book:
         for family, pool in pools.items():
             for case in pool if family not in ORDER or family is None else self._divided(family, pool):
                 self._open(case, now, windows)
+                if not case.is_up:
+                    self._recover(case, max(one.cleared_at or now for one in case.causes))
         for case in list(self.cases.values()):
             incident = case.incident
             well_since = incident.recovered_at if incident.state is IncidentState.RECOVERED else None

@@ -96,6 +96,32 @@ def test_ninety_nine_come_back_and_it_stays_the_same_incident() -> None:
     assert (over.incident.state, over.incident.recovered_at) == (IncidentState.RECOVERED, world.now)
 
 
+def test_a_hundred_that_go_and_come_back_within_seconds_are_one_that_recovered() -> None:
+    world = World()
+    power_cut(world, world.grid.kids, spread_s=3)
+    for kid in world.grid.kids:
+        world.edge(kid, OFFLINE, up=False)
+    well_at = world.now
+    assert world.told == []
+    world.passes(10)
+    (case,) = world.told
+    assert (case.incident.scope, len(case.causes)) == (Scope.SITE, 100)
+    assert (case.incident.state, case.incident.recovered_at) == (IncidentState.RECOVERED, well_at)
+    assert [kind for kind in world.kinds(case.incident.id) if kind is not EventKind.LEFT] == [
+        EventKind.OPENED,
+        EventKind.RECOVERED,
+    ]
+
+
+def test_planned_work_mutes_what_was_over_before_anybody_looked() -> None:
+    world = World(windows=[Window("w1", Scope.SITE, "", START, START + timedelta(hours=1), "换线", "wang")])
+    world.passes(1)
+    world.edge("kiosk-1", PAPER, "receipt_printer")
+    world.edge("kiosk-1", PAPER, "receipt_printer", up=False, at=world.now + timedelta(seconds=1))
+    world.passes(1)
+    assert [(one.incident.window, one.incident.state) for one in world.told] == [("w1", IncidentState.RECOVERED)]
+
+
 def test_a_late_one_joins_its_place() -> None:
     world = World()
     power_cut(world, world.grid.kids[:19], spread_s=5)
