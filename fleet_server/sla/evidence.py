@@ -50,6 +50,10 @@ _LATEST: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
     }
 )
 """Kinds of which the latest row holds: where it is kept, and by which field."""
+_TIMED: Final[Mapping[Kind, str]] = MappingProxyType(
+    {Kind.WATCH: "until_us", Kind.PRESENCE: "since_us", Kind.FUNCTIONS: "at_us", Kind.PART: "at_us"}
+)
+"""Kinds that matter for the time they are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,38 +128,38 @@ def fold(rows: Iterable[Row]) -> Facts:
 
 
 def in_force(rows: Iterable[Row], at_us: int) -> Iterator[Row]:
-    """The rows that still matter at a moment, in an order in which they say the same."""
+    """The rows that still matter from a moment on, in an order in which they say the same."""
     latest: dict[tuple[str, str], Row] = {}
+    later: list[Row] = []
     marks: dict[str, list[Row]] = {}
-    closed: set[str] = set()
     for kind, body in rows:
-        match kind:
-            case Kind.CONTRACT:
-                latest[kind, ""] = (kind, body)
-            case Kind.KIOSK | Kind.PRESENCE | Kind.FUNCTIONS:
-                _keep_newest(latest, kind, body)
-            case Kind.CASE:
-                latest[kind, body["id"]] = (kind, body)
-                (closed.add if body["closed_us"] is not None and body["closed_us"] < at_us else closed.discard)(
-                    body["id"]
-                )
-            case Kind.PAUSE | Kind.ORDER:
-                latest[kind, body["id"]] = (kind, body)
-            case Kind.MARK:
-                marks.setdefault(body["case"], []).append((kind, body))
-            case _:
-                pass
+        if kind in _TIMED:
+            _sort(latest, later, (kind, body), at_us)
+        elif kind is Kind.MARK:
+            marks.setdefault(body["case"], []).append((kind, body))
+        elif kind is Kind.CONTRACT or kind in _LATEST:
+            latest[kind, "" if kind is Kind.CONTRACT else body[_LATEST[kind][1]]] = (kind, body)
+    closed = {body["id"] for kind, body in latest.values() if kind is Kind.CASE and _is_closed(body, at_us)}
     for kind, body in latest.values():
         case = body["id"] if kind is Kind.CASE else body.get("case")
-        if case is None or case not in closed:
+        if case not in closed:
             yield kind, body
             if kind is Kind.CASE:
-                yield from marks.get(case or "", ())
+                yield from marks.get(body["id"], ())
+    yield from later
 
 
-def _keep_newest(latest: dict[tuple[str, str], Row], kind: Kind, body: Body) -> None:
-    key = (kind, body["kid"])
-    at = "at_us" if kind is Kind.FUNCTIONS else "since_us"
-    known = latest.get(key)
-    if kind is Kind.KIOSK or known is None or body[at] >= known[1][at]:
-        latest[key] = (kind, body)
+def _sort(latest: dict[tuple[str, str], Row], later: list[Row], row: Row, at_us: int) -> None:
+    """Keep what is about the time after a moment, and of each kiosk what it was at that moment."""
+    kind, body = row
+    field_name = _TIMED[kind]
+    if body[field_name] > at_us:
+        later.append(row)
+    elif kind in {Kind.PRESENCE, Kind.FUNCTIONS}:
+        known = latest.get((kind, body["kid"]))
+        if known is None or body[field_name] >= known[1][field_name]:
+            latest[kind, body["kid"]] = row
+
+
+def _is_closed(case: Body, at_us: int) -> bool:
+    return case["closed_us"] is not None and case["closed_us"] < at_us
