@@ -11,7 +11,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from wire.faults import Fault
+from pydantic import BaseModel
+
+from wire.faults import FACTS, Fault, Severity
 
 _F = Fault
 
@@ -160,6 +162,54 @@ _BY_CODE: Final = {fault.value: entry for fault, entry in CATALOGUE.items()}
 def entry_of(code: str) -> Entry:
     """What follows from a code; one of a newer release follows the default."""
     return _BY_CODE.get(code, DEFAULT)
+
+
+class AlarmKind(BaseModel):
+    """A row of the catalogue as people see it, in both languages."""
+
+    code: str
+    severity: Severity
+    title_zh: str
+    title_en: str
+    remedy_zh: str
+    remedy_en: str
+    effect: Effect
+    debounce_s: float
+    reopen_s: float
+    family: Family | None
+    hides: list[str]
+    hides_everywhere: list[str]
+    needs_order: bool
+    runbook: str
+    self_test: str | None
+    spare_part: str | None
+
+
+def kinds() -> list[AlarmKind]:
+    """The whole catalogue, in its own order."""
+    return [_kind(fault, entry) for fault, entry in CATALOGUE.items()]
+
+
+def _kind(fault: Fault, entry: Entry) -> AlarmKind:
+    facts = FACTS[fault]
+    return AlarmKind(
+        code=fault.value,
+        severity=facts.severity,
+        title_zh=facts.zh,
+        title_en=facts.en,
+        remedy_zh=facts.remedy_zh,
+        remedy_en=facts.remedy_en,
+        effect=entry.effect,
+        debounce_s=entry.debounce_s,
+        reopen_s=entry.reopen_s,
+        family=entry.family,
+        hides=sorted(entry.hides),
+        hides_everywhere=sorted(entry.hides_everywhere),
+        needs_order=entry.needs_order,
+        runbook=entry.runbook,
+        self_test=entry.self_test,
+        spare_part=entry.spare_part,
+    )
 
 
 def hides_everywhere(parent: str, child: str) -> bool:

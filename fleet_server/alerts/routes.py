@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleet_server.alerts.catalogue import AlarmKind, kinds
 from fleet_server.alerts.model import AlarmQuery, AlarmView, view
 from fleet_server.alerts.service import AlertService
 from fleet_server.staff.permissions import Permission
@@ -18,5 +19,10 @@ def routes(service: AlertService) -> Routes:
         found = await service.alarms(only_open=only_open, kid=query.kid, limit=query.limit)
         total = await service.count(only_open=only_open, kid=query.kid)
         return Page(items=[view(alarm) for alarm in found], total=total)
+
+    @api.get("/api/v1/alarms/catalogue", permission=Permission.ALARMS_READ, summary="What follows from each code")
+    async def catalogue(call: Call) -> Page[AlarmKind]:
+        found = kinds()
+        return Page(items=found, total=len(found))
 
     return api

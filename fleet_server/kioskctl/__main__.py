@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from fleet_server.kioskctl.commands.alarms import alarms
 from fleet_server.kioskctl.commands.assets import assets
 from fleet_server.kioskctl.commands.audit import audit
 from fleet_server.kioskctl.commands.doctor import doctor
 from fleet_server.kioskctl.commands.enrolments import enrolments
 from fleet_server.kioskctl.commands.incidents import incidents, windows
-from fleet_server.kioskctl.commands.kiosks import alarms, events, kiosks, presence, release, revoke, show, telemetry
+from fleet_server.kioskctl.commands.kiosks import events, kiosks, presence, release, revoke, show, telemetry
 from fleet_server.kioskctl.commands.orders import orders
 from fleet_server.kioskctl.commands.policy import policy
 from fleet_server.kioskctl.commands.sign_in import login, logout

@@ -46,6 +46,15 @@ async def test_questions_nobody_can_answer(staff: StaffSite, query: str) -> None
     assert (await staff.call("GET", f"/api/v1/alarms?{query}", session=session)).status == 422
 
 
+async def test_the_catalogue_has_every_code_in_both_languages(staff: StaffSite) -> None:
+    session = await staff.session("viewer")
+    found = (await staff.call("GET", "/api/v1/alarms/catalogue", session=session)).document
+    assert {item["code"] for item in found["items"]} == {fault.value for fault in Fault}
+    paper = next(item for item in found["items"] if item["code"] == "paper_out")
+    assert (paper["title_zh"], paper["effect"], paper["self_test"]) == ("缺纸", "function_lost", "printer")
+    assert all(item["title_en"] and item["remedy_zh"] for item in found["items"])
+
+
 def test_the_document_names_the_id() -> None:
     view = openapi_document(Settings(), ManualClock())["components"]["schemas"]["AlarmView"]
     assert "id" in view["required"]

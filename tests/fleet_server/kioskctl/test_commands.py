@@ -131,6 +131,8 @@ async def test_open_alarms(chief: Shell) -> None:
     (row,) = (await chief.run("alarms", "--kid", "k-0001", "--json")).document
     assert row["id"] == f"k-0001/host/{fault}"
     assert (await chief.run("alarms", "--kid", "k-0002", "--json")).document == []
+    assert len((await chief.run("alarms", "catalogue", "--json")).document) == len(Fault)
+    assert "docs/runbooks/paper.md" in (await chief.run("alarms", "catalogue")).out
 
 
 async def test_an_alarm_of_the_server_itself_is_listed_and_disturbs_no_kiosk(chief: Shell) -> None:

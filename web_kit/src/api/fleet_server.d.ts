@@ -21,6 +21,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alarms/catalogue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What follows from each code */
+        get: operations["alarms.catalogue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/areas": {
         parameters: {
             query?: never;
@@ -1171,6 +1188,41 @@ export interface components {
          */
         Activity: "idle" | "in_session" | "paying" | "unknown";
         /**
+         * AlarmKind
+         * @description A row of the catalogue as people see it, in both languages.
+         */
+        AlarmKind: {
+            /** Code */
+            code: string;
+            /** Debounce S */
+            debounce_s: number;
+            effect: components["schemas"]["Effect"];
+            family: components["schemas"]["Family"] | null;
+            /** Hides */
+            hides: string[];
+            /** Hides Everywhere */
+            hides_everywhere: string[];
+            /** Needs Order */
+            needs_order: boolean;
+            /** Remedy En */
+            remedy_en: string;
+            /** Remedy Zh */
+            remedy_zh: string;
+            /** Reopen S */
+            reopen_s: number;
+            /** Runbook */
+            runbook: string;
+            /** Self Test */
+            self_test: string | null;
+            severity: components["schemas"]["Severity"];
+            /** Spare Part */
+            spare_part: string | null;
+            /** Title En */
+            title_en: string;
+            /** Title Zh */
+            title_zh: string;
+        };
+        /**
          * AlarmOrigin
          * @description Who noticed.
          * @enum {string}
@@ -1814,6 +1866,12 @@ export interface components {
             hours: number[];
         };
         /**
+         * Effect
+         * @description What a patient at this kiosk loses.
+         * @enum {string}
+         */
+        Effect: "none" | "degraded" | "function_lost" | "kiosk_lost" | "money_at_risk";
+        /**
          * EnrolmentState
          * @description Where a request stands.
          * @enum {string}
@@ -1878,6 +1936,12 @@ export interface components {
          * @enum {string}
          */
         Exclusion: "hospital_power" | "hospital_network" | "hospital_system" | "outside_system" | "area_locked" | "hospital_request" | "force_majeure";
+        /**
+         * Family
+         * @description Codes of one family at many kiosks at once may have one cause.
+         * @enum {string}
+         */
+        Family: "connection" | "power" | "outside";
         /**
          * FirstAdminForm
          * @description The first administrator, by the one-time token.
@@ -2633,6 +2697,18 @@ export interface components {
             title_en: string;
             /** Title Zh */
             title_zh: string;
+        };
+        /** Page[AlarmKind] */
+        Page_AlarmKind_: {
+            /** Items */
+            items: components["schemas"]["AlarmKind"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
         };
         /** Page[AlarmView] */
         Page_AlarmView_: {
@@ -3841,6 +3917,7 @@ export interface components {
 }
 export type SchemaAcknowledgeForm = components['schemas']['AcknowledgeForm'];
 export type SchemaActivity = components['schemas']['Activity'];
+export type SchemaAlarmKind = components['schemas']['AlarmKind'];
 export type SchemaAlarmOrigin = components['schemas']['AlarmOrigin'];
 export type SchemaAlarmView = components['schemas']['AlarmView'];
 export type SchemaAreaView = components['schemas']['AreaView'];
@@ -3868,11 +3945,13 @@ export type SchemaContract = components['schemas']['Contract'];
 export type SchemaContractText = components['schemas']['ContractText'];
 export type SchemaContractView = components['schemas']['ContractView'];
 export type SchemaDemand = components['schemas']['Demand'];
+export type SchemaEffect = components['schemas']['Effect'];
 export type SchemaEnrolmentState = components['schemas']['EnrolmentState'];
 export type SchemaEnrolmentView = components['schemas']['EnrolmentView'];
 export type SchemaEventKind = components['schemas']['EventKind'];
 export type SchemaEvidenceKind = components['schemas']['EvidenceKind'];
 export type SchemaExclusion = components['schemas']['Exclusion'];
+export type SchemaFamily = components['schemas']['Family'];
 export type SchemaFirstAdminForm = components['schemas']['FirstAdminForm'];
 export type SchemaFleetServerIncidentsModelEventView = components['schemas']['fleet_server__incidents__model__EventView'];
 export type SchemaFleetServerIncidentsModelNoteForm = components['schemas']['fleet_server__incidents__model__NoteForm'];
@@ -3905,6 +3984,7 @@ export type SchemaOrderDetail = components['schemas']['OrderDetail'];
 export type SchemaOrderKind = components['schemas']['OrderKind'];
 export type SchemaOrderState = components['schemas']['OrderState'];
 export type SchemaOrderView = components['schemas']['OrderView'];
+export type SchemaPageAlarmKind = components['schemas']['Page_AlarmKind_'];
 export type SchemaPageAlarmView = components['schemas']['Page_AlarmView_'];
 export type SchemaPageAuditView = components['schemas']['Page_AuditView_'];
 export type SchemaPageEnrolmentView = components['schemas']['Page_EnrolmentView_'];
@@ -4002,6 +4082,29 @@ export interface operations {
             401: components["responses"]["Problem"];
             403: components["responses"]["Problem"];
             422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "alarms.catalogue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AlarmKind_"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
