@@ -202,7 +202,7 @@ class OrderDuty:
     async def _proved(self, order: Order, targets: Sequence[Target], now: datetime) -> tuple[Order, list[News]] | None:
         if order.state not in UNPROVED:
             return None
-        stop, _ = await proof_of(order, targets, self._evidence)
+        stop, _ = await proof_of(order, targets, self._evidence, whole=False)
         return None if stop is None else progress.proved(order, stop, self._probation.longest, now)
 
     async def _relapsed(
@@ -227,14 +227,19 @@ class OrderDuty:
         return progress.passed(order, min(uses, default=0), self._probation.uses, now)
 
 
-async def proof_of(order: Order, targets: Sequence[Target], evidence: Evidence) -> tuple[Stop | None, list[str]]:
-    """The stop of the repair clock when everything is proved to be well, else what is missing."""
+async def proof_of(
+    order: Order, targets: Sequence[Target], evidence: Evidence, *, whole: bool = True
+) -> tuple[Stop | None, list[str]]:
+    """The stop of the repair clock when everything is proved to be well, else what is missing, or the first of it."""
     verdicts: list[progress.Verdict] = []
     for kid in sorted({target.kid for target in targets}):
         faults = await evidence.faults(kid)
         own = [target for target in targets if target.kid == kid]
-        tests = await evidence.self_tests(kid, min(target.since for target in own))
+        is_tested = any(progress.needs_test(target.code) for target in own)
+        tests = await evidence.self_tests(kid, min(target.since for target in own)) if is_tested else []
         verdicts += [progress.judged(one, faults.get((one.component, one.code)), tests) for one in own]
+        if not whole and any(verdict.at is None for verdict in verdicts):
+            break
     stop, missing = progress.proof(order, verdicts)
     if stop is not None and order.fault_at is not None and stop.at <= order.fault_at:
         return None, ["what proved the repair is older than the relapse"]

@@ -243,6 +243,11 @@ def fits(code: str, test: str) -> bool:
     return test in _PRINTS if wanted == "printer" else test != _STATUS
 
 
+def needs_test(code: str) -> bool:
+    """Whether only a self-test proves that this fault is repaired."""
+    return _wanted(code) is not None
+
+
 def _wanted(code: str) -> str | None:
     """The kind of self-test; what a person wrote down without a code is proved by any test of the component."""
     return entry_of(code).self_test if code else "device"
@@ -256,7 +261,7 @@ def judged(target: Target, status: FaultStatus | None, tests: Sequence[SelfTest]
     name = f"{target.kid}/{target.component}/{target.code}"
     if status is not None and status.is_open:
         return Verdict(None, "", f"{name}: the fault is still up")
-    if _wanted(target.code) is None:
+    if not needs_test(target.code):
         if status is None or status.cleared_at is None:
             return Verdict(None, "", f"{name}: the kiosk has not said that it is well")
         return Verdict(status.cleared_at, f"alarm:{name}")

@@ -9,7 +9,7 @@ import pytest
 from fleet_server.incidents.model import EventKind
 from fleet_server.orders import progress
 from fleet_server.orders.duty import OrderDuty
-from fleet_server.orders.model import NewsKind, OrderState
+from fleet_server.orders.model import FaultStatus, NewsKind, OrderState
 from fleet_server.orders.store import StaleFeed
 from support.order_desk import Desk
 
@@ -106,3 +106,19 @@ async def test_late_evidence_dates_the_order_back_and_forecasts_are_told_once(de
     told = [line.news for line in await desk.store.lines(order.id) if line.news.kind is NewsKind.FORECAST]
     assert [(news.fields["clock"], news.fields["percent"]) for news in told] == [("response", 50), ("repair", 50)]
     assert [line.seq for line in await desk.store.lines_after(0, 10)] == [1, 2, 3, 4]
+
+
+async def test_a_power_cut_is_over_when_the_last_kiosk_says_so(desk: Desk) -> None:
+    desk.incidents.open("i1", desk.later(0), code="kiosk_offline", component="kiosk")
+    first = desk.incidents.members_of["i1"][0]
+    desk.incidents.members_of["i1"] += [replace(first, kid=f"zzj-{number:03d}") for number in range(2, 101)]
+    for number in range(1, 101):
+        key = f"zzj-{number:03d}", "kiosk", "kiosk_offline"
+        desk.evidence.statuses[key] = FaultStatus(number == 57, desk.later(0), desk.later(number))
+    (order,) = await desk.turn(600)
+    assert order.state is OrderState.NEW
+    assert len(await desk.store.targets(order.id)) == 100
+    stuck = "zzj-057", "kiosk", "kiosk_offline"
+    desk.evidence.statuses[stuck] = FaultStatus(is_open=False, last_raised_at=desk.later(0), cleared_at=desk.later(900))
+    (order,) = await desk.turn(1_000)
+    assert (order.state, progress.repair_s(order, desk.later(9_000))) == (OrderState.VERIFIED, 900)
