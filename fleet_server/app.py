@@ -251,7 +251,19 @@ def _case_parts(server: FleetServer) -> None:
             raise LeaseLost(DUTIES_LEASE)
         await core.leases.fence(connection, lease)
 
-    cases = CaseParts(CasePlan(core.database, core.directory, core.alerts, core.clock, fence, core.settings.data_dir))
+    settings = core.settings
+    cases = CaseParts(
+        CasePlan(
+            core.database,
+            core.directory,
+            core.alerts,
+            core.clock,
+            fence,
+            settings.data_dir,
+            settings.paging,
+            settings.public_url,
+        )
+    )
     if Role.API in server.roles:
         parts.routes += cases.routes()
     if Role.DUTIES in server.roles and parts.data is not None:

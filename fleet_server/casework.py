@@ -21,8 +21,13 @@ from fleet_server.orders.evidence import UplinkEvidence
 from fleet_server.orders.routes import routes as order_routes
 from fleet_server.orders.service import OrderParts, OrderService
 from fleet_server.orders.store import OrderStore
+from fleet_server.paging.duty import PagingDuty, PagingParts
+from fleet_server.paging.model import Ladder, Step
+from fleet_server.paging.routes import routes as paging_routes
+from fleet_server.paging.store import PagingStore
 from fleet_server.registry.directory import Directory
 from fleet_server.registry.store import RegistryStore
+from fleet_server.settings import PagingSettings
 from fleet_server.sla.duty import SlaDuty
 from fleet_server.sla.routes import routes as sla_routes
 from fleet_server.sla.service import SlaService
@@ -44,6 +49,8 @@ class CasePlan:
     clock: Clock
     fence: Fence
     data_dir: Path
+    paging: PagingSettings
+    public_url: str | None
 
 
 class CaseParts:
@@ -58,6 +65,7 @@ class CaseParts:
         self._evidence = UplinkEvidence(AlarmStore(plan.database), TelemetryStore(plan.database), plan.directory)
         self._orders = OrderStore(plan.database)
         self.orders = self._order_service()
+        self._paging = PagingStore(plan.database)
 
     def _order_service(self) -> OrderService:
         plan, capabilities = self._plan, CapabilityStore(self._plan.database)
@@ -83,7 +91,8 @@ class CaseParts:
 
     def routes(self) -> list[Routes]:
         """HTTP for staff."""
-        return [*incident_routes(self.incidents), *order_routes(self.orders), sla_routes(self.sla)]
+        pages = paging_routes(self._paging, self._plan.paging.targets, self._plan.clock)
+        return [*incident_routes(self.incidents), *order_routes(self.orders), sla_routes(self.sla), pages]
 
     def duties(self, on_alarms: Callable[[Callable[[], None]], None]) -> list[Service]:
         """What one process at a time does; `on_alarms` takes what is to be called when alarms changed here."""
@@ -94,4 +103,19 @@ class CaseParts:
         on_alarms(duty.hurry)
         orders = OrderDuty(self._orders, self.incidents, self._evidence, plan.clock)
         sla = SlaDuty(self.sla, plan.data_dir / "sla" / "seal.key", plan.fence)
-        return [duty, orders, sla]
+        paging = PagingDuty(
+            PagingParts(
+                plan.database,
+                self._paging,
+                self.incidents,
+                {
+                    severity: Ladder(tuple(Step(step.after_s, step.targets) for step in ladder.steps), ladder.repeat_s)
+                    for severity, ladder in plan.paging.ladders.items()
+                },
+                plan.paging.targets,
+                plan.clock,
+                plan.fence,
+                plan.public_url,
+            )
+        )
+        return [duty, orders, sla, paging]

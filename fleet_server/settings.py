@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, field_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, field_validator, model_validator
+
+from wire.faults import Severity
 
 ENV_PREFIX = "FLEET"
 SETTINGS_FILE = "fleet.toml"
@@ -19,6 +21,8 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 """0 lets the system choose; only useful in tests."""
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
 CommandPart = Annotated[str, Field(min_length=1, max_length=4_096, pattern=r"^[^\x00]+$")]
+TargetName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,40}$")]
+CRITICAL_WAYS = 2
 WorkerName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,20}$")]
 
 
@@ -115,6 +119,58 @@ class RetentionSettings(Section):
     presence_days: int = Field(default=400, ge=1, le=3_650)
 
 
+class PagingTarget(Section):
+    """One way to a person or a group. The address is in a file, because who has it can speak in our name."""
+
+    kind: Literal["webhook", "apprise"]
+    url_file: Path
+    """One line: where our signed webhook goes, or an address of apprise (wecombot://…, dingtalk://…, mailtos://…)."""
+    secret_file: Path | None = None
+    """For the webhook's signature."""
+
+
+class PagingStep(Section):
+    """One rung of a ladder."""
+
+    after_s: float = Field(default=0.0, ge=0.0, le=86_400.0)
+    targets: tuple[TargetName, ...] = Field(min_length=1)
+
+
+class PagingLadder(Section):
+    """Who is told of incidents of one severity, in which order."""
+
+    steps: tuple[PagingStep, ...] = Field(min_length=1, max_length=10)
+    repeat_s: float = Field(default=900.0, ge=60.0, le=86_400.0)
+
+    @field_validator("steps")
+    @classmethod
+    def _upwards(cls, steps: tuple[PagingStep, ...]) -> tuple[PagingStep, ...]:
+        if [step.after_s for step in steps] != sorted(step.after_s for step in steps):
+            raise ValueError("the steps of a ladder come in the order of their times")
+        return steps
+
+
+class PagingSettings(Section):
+    """Who is told; nobody while there are no ladders."""
+
+    targets: dict[TargetName, PagingTarget] = {}
+    ladders: dict[Severity, PagingLadder] = {}
+    """By severity; one without a ladder of its own follows the next one below that has."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> PagingSettings:
+        for severity, ladder in self.ladders.items():
+            missing = sorted({name for step in ladder.steps for name in step.targets} - set(self.targets))
+            if missing:
+                raise ValueError(f"ladders.{severity.value}: there is no target {', '.join(missing)}")
+        critical = self.ladders.get(Severity.CRITICAL)
+        if critical is not None and len(set(critical.steps[0].targets)) < CRITICAL_WAYS:
+            raise ValueError(
+                "ladders.critical: the first step needs two different targets, for when one channel is down"
+            )
+        return self
+
+
 class UplinkSettings(Section):
     """What one kiosk may send, and how batches are taken."""
 
@@ -148,6 +204,7 @@ class Settings(Section):
     certificates: CertificateSettings = CertificateSettings()
     retention: RetentionSettings = RetentionSettings()
     uplink: UplinkSettings = UplinkSettings()
+    paging: PagingSettings = PagingSettings()
 
     @property
     def store_url(self) -> str:

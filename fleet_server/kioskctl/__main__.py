@@ -15,6 +15,7 @@ from fleet_server.kioskctl.commands.enrolments import enrolments
 from fleet_server.kioskctl.commands.incidents import incidents, windows
 from fleet_server.kioskctl.commands.kiosks import events, kiosks, presence, release, revoke, show, telemetry
 from fleet_server.kioskctl.commands.orders import orders
+from fleet_server.kioskctl.commands.pages import pages
 from fleet_server.kioskctl.commands.policy import policy
 from fleet_server.kioskctl.commands.sign_in import login, logout
 from fleet_server.kioskctl.commands.sla import report, sla
@@ -57,6 +58,7 @@ cli.command()(events)
 cli.command()(alarms)
 cli.add_typer(incidents, name="incidents")
 cli.add_typer(windows, name="windows")
+cli.add_typer(pages, name="pages")
 cli.add_typer(orders, name="orders")
 cli.add_typer(enrolments, name="enrolments")
 cli.add_typer(assets, name="assets")

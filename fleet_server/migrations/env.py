@@ -4,6 +4,7 @@ from fleet_server.alerts import store as alerts_store
 from fleet_server.capabilities import store as capabilities_store
 from fleet_server.incidents import store as incidents_store
 from fleet_server.orders import store as orders_store
+from fleet_server.paging import store as paging_store
 from fleet_server.presence import store as presence_store
 from fleet_server.registry import store as registry_store
 from fleet_server.sla import store as sla_store
@@ -19,6 +20,7 @@ STORES = (
     alerts_store,
     incidents_store,
     orders_store,
+    paging_store,
     uplink_store,
     telemetry_store,
     presence_store,

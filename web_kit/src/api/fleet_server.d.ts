@@ -906,6 +906,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/pages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Messages to people, the newest first */
+        get: operations["paging.pages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pages/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send a page that says it is a test */
+        post: operations["paging.test"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/security/policy": {
         parameters: {
             query?: never;
@@ -1826,6 +1860,40 @@ export interface components {
             set_by: string;
         };
         /**
+         * DeliveryState
+         * @description How far one message to one target is.
+         * @enum {string}
+         */
+        DeliveryState: "due" | "sending" | "handed_over" | "failed" | "cancelled";
+        /**
+         * DeliveryView
+         * @description One message to one target, as people see it.
+         */
+        DeliveryView: {
+            /** Attempts */
+            attempts: number;
+            /**
+             * Due At
+             * Format: date-time
+             */
+            due_at: string;
+            /** Id */
+            id: string;
+            /** Incident */
+            incident: string;
+            /** Note */
+            note: string;
+            state: components["schemas"]["DeliveryState"];
+            /** Step */
+            step: number;
+            /** Target */
+            target: string;
+            /** Touched At */
+            touched_at: string | null;
+            /** Turn */
+            turn: number;
+        };
+        /**
          * Demand
          * @description How much an hour of the day weighs, 24 numbers from midnight; areas may have their own.
          */
@@ -2726,6 +2794,18 @@ export interface components {
         Page_AuditView_: {
             /** Items */
             items: components["schemas"]["AuditView"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
+        /** Page[DeliveryView] */
+        Page_DeliveryView_: {
+            /** Items */
+            items: components["schemas"]["DeliveryView"][];
             /**
              * Next
              * @default null
@@ -3725,6 +3805,14 @@ export interface components {
             totp_uri: string;
         };
         /**
+         * TrialForm
+         * @description Send a marked test page.
+         */
+        TrialForm: {
+            /** Target */
+            target: string;
+        };
+        /**
          * UserCreated
          * @description A new account with its second factor, shown once.
          */
@@ -3944,6 +4032,8 @@ export type SchemaConsumableUnit = components['schemas']['ConsumableUnit'];
 export type SchemaContract = components['schemas']['Contract'];
 export type SchemaContractText = components['schemas']['ContractText'];
 export type SchemaContractView = components['schemas']['ContractView'];
+export type SchemaDeliveryState = components['schemas']['DeliveryState'];
+export type SchemaDeliveryView = components['schemas']['DeliveryView'];
 export type SchemaDemand = components['schemas']['Demand'];
 export type SchemaEffect = components['schemas']['Effect'];
 export type SchemaEnrolmentState = components['schemas']['EnrolmentState'];
@@ -3987,6 +4077,7 @@ export type SchemaOrderView = components['schemas']['OrderView'];
 export type SchemaPageAlarmKind = components['schemas']['Page_AlarmKind_'];
 export type SchemaPageAlarmView = components['schemas']['Page_AlarmView_'];
 export type SchemaPageAuditView = components['schemas']['Page_AuditView_'];
+export type SchemaPageDeliveryView = components['schemas']['Page_DeliveryView_'];
 export type SchemaPageEnrolmentView = components['schemas']['Page_EnrolmentView_'];
 export type SchemaPageEventView = components['schemas']['Page_EventView_'];
 export type SchemaPageIncidentView = components['schemas']['Page_IncidentView_'];
@@ -4048,6 +4139,7 @@ export type SchemaTokenCreated = components['schemas']['TokenCreated'];
 export type SchemaTokenForm = components['schemas']['TokenForm'];
 export type SchemaTokenView = components['schemas']['TokenView'];
 export type SchemaTotpSetup = components['schemas']['TotpSetup'];
+export type SchemaTrialForm = components['schemas']['TrialForm'];
 export type SchemaUserCreated = components['schemas']['UserCreated'];
 export type SchemaUserForm = components['schemas']['UserForm'];
 export type SchemaUserPatch = components['schemas']['UserPatch'];
@@ -5537,6 +5629,59 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["RoundView"][];
                 };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "paging.pages": {
+        parameters: {
+            query?: {
+                incident?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DeliveryView_"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "paging.test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrialForm"];
+            };
+        };
+        responses: {
+            /** @description Success, without content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             401: components["responses"]["Problem"];
             403: components["responses"]["Problem"];
