@@ -102,9 +102,11 @@ class Book:
         self._new_id = new_id
         self._by_key: dict[Key, str] = {}
         self._by_kiosk: defaultdict[str, set[str]] = defaultdict(set)
-        for case in sorted(self.cases.values(), key=lambda one: one.incident.id):
-            for key in case.members:
-                self._index(key, case.incident.id)
+        held = [(member, key, case) for case in self.cases.values() for key, member in case.members.items()]
+        # An alarm may be in several, but up in one at most: that one has it, else the one it was in last.
+        held.sort(key=lambda one: (one[0].cleared_at is None, one[0].since, one[2].incident.id))
+        for _, key, case in held:
+            self._index(key, case.incident.id)
 
     def written(self) -> None:
         """Everything up to here is stored."""

@@ -307,7 +307,7 @@ def test_places_take_each_kiosk_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(8), 68])
 def test_restarts_change_nothing(seed: int) -> None:
     """The same hour of alarms, once in one life and once with deaths in between, gives the same incidents."""
     faults = (
@@ -323,6 +323,8 @@ def test_restarts_change_nothing(seed: int) -> None:
         up: set[tuple[str, Fault, str]] = set()
         for _ in range(120):
             key = (chance.choice(world.grid.kids), *chance.choice(faults))
+            if chance.random() < 0.08:
+                key = (SERVER, Fault.BROKER_DOWN, "broker")
             world.edge(*key, up=key not in up)
             up ^= {key}
             if chance.random() < 0.1:
