@@ -234,7 +234,7 @@ class Database:
     def _postgresql_engine(self) -> AsyncEngine:
         milliseconds = int(self.options.statement_timeout_s * 1000)
         settings = f"-c timezone=UTC -c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000"
-        return create_async_engine(
+        engine = create_async_engine(
             self.url,
             echo=self.options.echo,
             hide_parameters=True,
@@ -246,6 +246,18 @@ class Database:
             pool_pre_ping=True,
             connect_args={"options": settings, "connect_timeout": int(self.options.connect_timeout_s)},
         )
+        event.listen(engine.sync_engine, "checkin", _drop_busy)
+        return engine
+
+
+def _drop_busy(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    """Close a connection that comes back in the middle of a statement: whoever got it next could do nothing with it.
+
+    A task that is cancelled twice, or on a machine too busy to tell the server in time, leaves one behind.
+    """
+    driver = getattr(connection, "driver_connection", None)
+    if driver is not None and driver.info.transaction_status.name != "IDLE":
+        record.invalidate()
 
 
 def prepare_sqlite(engine: Engine, synchronous: Synchronous, *, is_writer: bool, foreign_keys: bool = True) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,14 +12,26 @@ from fleet_server.kioskctl.client import Answer, Document, Query
 from fleet_server.kioskctl.errors import Exit, Failure
 from fleet_server.kioskctl.output import dump, moment, pairs, say, table, warn
 from fleet_server.kioskctl.running import Json, ask, end
-from fleet_server.sla.contract import Contract, ContractError, load
-from fleet_server.sla.documents import Format
+
+if TYPE_CHECKING:
+    from fleet_server.sla.contract import Contract as AnyContract
 
 sla = typer.Typer(help="服务等级: 合同与证据 (service level)。", no_args_is_help=True)
 contracts = typer.Typer(help="合同 (contract)。", no_args_is_help=True)
 sla.add_typer(contracts, name="contract")
 File = Annotated[Path, typer.Argument(help="合同文件, TOML (contract file)。")]
 Month = Annotated[str, typer.Argument(help="月份, 例如 2026-11 (month)。")]
+
+
+class Format(StrEnum):
+    """How the report is wanted."""
+
+    PDF = "pdf"
+    XLSX = "xlsx"
+    CSV = "csv"
+    JSON = "json"
+
+
 Out = Annotated[Path | None, typer.Option("--out", help="写到这个文件 (file to write)。")]
 
 
@@ -32,8 +45,10 @@ def check(file: File, as_json: Json = False) -> None:
         _show(contract)
 
 
-def read_contract(file: Path, *, as_json: bool) -> Contract:
+def read_contract(file: Path, *, as_json: bool) -> AnyContract:
     """The contract in a file, or the end of the command with every problem named."""
+    from fleet_server.sla.contract import ContractError, load  # noqa: PLC0415 - the other commands do without it
+
     try:
         return load(file)
     except ContractError as error:
@@ -46,7 +61,7 @@ def read_contract(file: Path, *, as_json: bool) -> Contract:
         raise end(failure, as_json=as_json) from error
 
 
-def _show(contract: Contract) -> None:
+def _show(contract: AnyContract) -> None:
     pairs(
         [
             ("合同 (contract)", contract.number),
@@ -84,6 +99,8 @@ def show_contract(as_json: Json = False) -> None:
     if as_json:
         dump(found)
         return
+    from fleet_server.sla.contract import Contract  # noqa: PLC0415 - as in read_contract
+
     _show(Contract.model_validate(found["contract"]))
     say(f"由 {found['set_by']} 于 {moment(found['set_at'])} 启用")
 
