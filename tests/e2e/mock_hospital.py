@@ -93,6 +93,9 @@ class Hospital:
             state_reason=None,
             quarantine=None,
             certificates=[certificate] if known else [],
+            site="本部",
+            switch=f"SW-{row.floor}",
+            power_feed=f"UPS-{row.floor}",
         )
 
     def components(self, kid: str) -> ComponentsView:

@@ -153,6 +153,7 @@ class MockServer:
             roles=self.staff.roles,
             permissions=sorted(self.staff.permissions),
             language="zh-CN",
+            spare_codes_left=0,
         )
 
     def _kiosk(self, kid: str) -> KioskView:
