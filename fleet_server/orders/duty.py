@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy.exc
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleet_server.alerts.catalogue import entry_of
 from fleet_server.errors import Refusal
@@ -35,7 +34,6 @@ from kit.store import LeaseLost, StoreBusy
 PAGE: Final = 200
 TICK_S: Final = 2.0
 _STORE_AWAY: Final = (StoreBusy, sqlalchemy.exc.DBAPIError, OSError)
-Fence = Callable[[AsyncConnection], Awaitable[None]]
 log = get_logger(__name__)
 
 
