@@ -247,7 +247,7 @@ class MemberView(BaseModel):
     cleared_at: datetime | None
 
 
-class EventView(BaseModel):
+class IncidentEventView(BaseModel):
     """A line of an incident's timeline."""
 
     seq: int
@@ -266,7 +266,7 @@ class IncidentDetail(IncidentView):
     runbook: str
     spare_part: str | None
     members: list[MemberView]
-    timeline: list[EventView]
+    timeline: list[IncidentEventView]
 
 
 class WindowView(BaseModel):

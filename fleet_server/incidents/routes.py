@@ -8,7 +8,7 @@ from typing import Final
 from fleet_server.alerts.catalogue import entry_of
 from fleet_server.incidents.model import (
     AcknowledgeForm,
-    EventView,
+    IncidentEventView,
     Incident,
     IncidentDetail,
     IncidentEvent,
@@ -114,9 +114,9 @@ def _member(member: Member) -> MemberView:
     return MemberView.model_validate({name: getattr(member, name) for name in MemberView.model_fields})
 
 
-def _event(event: IncidentEvent) -> EventView:
-    given = {name: getattr(event, name) for name in EventView.model_fields}
-    return EventView.model_validate({**given, "fields": dict(event.fields)})
+def _event(event: IncidentEvent) -> IncidentEventView:
+    given = {name: getattr(event, name) for name in IncidentEventView.model_fields}
+    return IncidentEventView.model_validate({**given, "fields": dict(event.fields)})
 
 
 def _window(window: Window) -> WindowView:

@@ -104,7 +104,12 @@ class Reconciliation:
         window = (begin - MIDNIGHT, begin + timedelta(days=1) + MIDNIGHT)
         numbers = {row.trade_no for row in bill} | {trade.trade_no for trade in his} | suspense
         moved = await movements_of(self._database, name, window, numbers)
-        return Books(day, _payments(moved), _refunds(moved), suspense)
+        return books_of(day, moved, suspense)
+
+
+def books_of(day: date, moved: Movements, suspense: frozenset[str] = frozenset()) -> Books:
+    """Our own book of a day."""
+    return Books(day, _payments(moved), _refunds(moved), suspense)
 
 
 def _of_channel(his: Iterable[HisTrade], books: Books, bill: Iterable[BillRow]) -> list[HisTrade]:

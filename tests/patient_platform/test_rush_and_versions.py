@@ -12,15 +12,22 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from kit.clock import ManualClock
 from kit.supervise import TaskGroup, spawn
 from patient_platform.contract import HEADER
 from patient_platform.his.ports import HisUnreachable
 from patient_platform.his.rest import RestWire
-from patient_platform.payment.channels.pace import Pace
+from patient_platform.money import Fen
+from patient_platform.payment.channels.pace import BURST, Pace
+from patient_platform.payment.channels.wechat_v2 import WechatV2
+from patient_platform.payment.channels.wechat_v3 import WechatV3
+from patient_platform.payment.model import ChannelName, Method
+from patient_platform.payment.ports import Charge
 from patient_platform.payment.store import ORDERS
 from patient_platform.reconciliation.model import BatchState
 from simulators.payments.keys import Keys
-from support.stepped_site import SteppedSite, stepped_site
+from support.patient_site import patient_site
+from support.stepped_site import START, SteppedSite, stepped_site
 
 KIOSKS = 40
 PATIENTS = 20
@@ -117,12 +124,39 @@ async def test_56_a_channel_is_asked_at_its_own_pace() -> None:
     pace, loop = Pace(100.0), asyncio.get_running_loop()
     begun_s = loop.time()
     async with TaskGroup() as group:
-        tasks = [spawn(group, _turn(pace, loop), "turn") for _ in range(130)]
+        tasks = [spawn(group, _turn(pace, loop), "turn") for _ in range(60)]
     passed = sorted(task.result() - begun_s for task in tasks)
-    for first in passed:
-        assert sum(first <= one < first + 0.2 for one in passed) <= 100 + 0.2 * 100 + 1
-    assert passed[99] < passed[-1]
-    assert passed[-1] >= 0.29
+    for number, at_s in enumerate(passed):  # nobody earlier than its turn; how late a busy machine is proves nothing
+        assert at_s >= (number - BURST) / 100.0 - 0.001, (number, at_s)
+
+
+class Counted(Pace):
+    """Counts turns."""
+
+    turns = 0
+
+    async def turn(self) -> None:
+        """See `Pace`."""
+        self.turns += 1
+
+
+@pytest.mark.parametrize("code_api", ["v3", "v2"])
+async def test_56_every_call_to_wechat_waits_for_its_turn(
+    code_api: str, site_keys: Keys, tmp_path: Path, sqlite_platform_url: str
+) -> None:
+    clock = ManualClock(START)
+    async with patient_site(
+        site_keys, tmp_path, sqlite_platform_url, clock=clock, drives=False, code_api=code_api
+    ) as site:
+        wechat = site.platform.raw[ChannelName.WECHAT]
+        newer = wechat.newer if isinstance(wechat, WechatV2) else wechat
+        assert isinstance(newer, WechatV3)
+        newer.pace = counted = Counted(1.0)
+        charge = Charge(
+            "01K000000000000000000000AB01", Fen(100), "门诊缴费", Method.PAYMENT_CODE, "kiosk-1", START, code="1"
+        )
+        await wechat.submit(charge)
+    assert counted.turns == 1
 
 
 async def _turn(pace: Pace, loop: asyncio.AbstractEventLoop) -> float:

@@ -1993,95 +1993,10 @@ export interface components {
          */
         EventKind: "opened" | "worsened" | "acknowledged" | "snoozed" | "noted" | "joined" | "left" | "recovered" | "relapsed" | "muted" | "closed";
         /**
-         * EvidenceKind
-         * @description What proves a pause.
-         * @enum {string}
-         */
-        EvidenceKind: "alarm" | "incident" | "ups" | "probe" | "photo" | "document";
-        /**
-         * Exclusion
-         * @description Why a clock may stand still; the list is closed.
-         * @enum {string}
-         */
-        Exclusion: "hospital_power" | "hospital_network" | "hospital_system" | "outside_system" | "area_locked" | "hospital_request" | "force_majeure";
-        /**
-         * Family
-         * @description Codes of one family at many kiosks at once may have one cause.
-         * @enum {string}
-         */
-        Family: "connection" | "power" | "outside";
-        /**
-         * FirstAdminForm
-         * @description The first administrator, by the one-time token.
-         */
-        FirstAdminForm: {
-            /** Display Name */
-            display_name: string;
-            /** Password */
-            password: string;
-            /** Token */
-            token: string;
-            /** Username */
-            username: string;
-        };
-        /**
-         * EventView
-         * @description A line of an incident's timeline.
-         */
-        fleet_server__incidents__model__EventView: {
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
-            /** By */
-            by: string | null;
-            /** Fields */
-            fields: {
-                [key: string]: boolean | number | string | null;
-            };
-            kind: components["schemas"]["EventKind"];
-            /** Seq */
-            seq: number;
-            /**
-             * Written At
-             * Format: date-time
-             */
-            written_at: string;
-        };
-        /**
-         * NoteForm
-         * @description A line for the timeline.
-         */
-        fleet_server__incidents__model__NoteForm: {
-            /** Note */
-            note: string;
-        };
-        /**
-         * NoteForm
-         * @description What somebody has to say.
-         */
-        fleet_server__orders__forms__NoteForm: {
-            /** Text */
-            text: string;
-        };
-        /**
-         * Role
-         * @description What a process of the fleet server does; any number of processes may share a role.
-         * @enum {string}
-         */
-        fleet_server__settings__Role: "ingest" | "api" | "duties";
-        /**
-         * Role
-         * @description What a person is to the fleet.
-         * @enum {string}
-         */
-        fleet_server__staff__permissions__Role: "engineer" | "lead" | "system_admin" | "security_admin" | "auditor" | "viewer";
-        /**
          * EventView
          * @description One record as it came; `at` is server time, back-dated to the evidence.
          */
-        fleet_server__telemetry__model__EventView: {
+        EventView: {
             /**
              * At
              * Format: date-time
@@ -2114,6 +2029,66 @@ export interface components {
             /** Record Class */
             record_class: string;
         };
+        /**
+         * EvidenceKind
+         * @description What proves a pause.
+         * @enum {string}
+         */
+        EvidenceKind: "alarm" | "incident" | "ups" | "probe" | "photo" | "document";
+        /**
+         * Exclusion
+         * @description Why a clock may stand still; the list is closed.
+         * @enum {string}
+         */
+        Exclusion: "hospital_power" | "hospital_network" | "hospital_system" | "outside_system" | "area_locked" | "hospital_request" | "force_majeure";
+        /**
+         * Family
+         * @description Codes of one family at many kiosks at once may have one cause.
+         * @enum {string}
+         */
+        Family: "connection" | "power" | "outside";
+        /**
+         * FirstAdminForm
+         * @description The first administrator, by the one-time token.
+         */
+        FirstAdminForm: {
+            /** Display Name */
+            display_name: string;
+            /** Password */
+            password: string;
+            /** Token */
+            token: string;
+            /** Username */
+            username: string;
+        };
+        /**
+         * NoteForm
+         * @description A line for the timeline.
+         */
+        fleet_server__incidents__model__NoteForm: {
+            /** Note */
+            note: string;
+        };
+        /**
+         * NoteForm
+         * @description What somebody has to say.
+         */
+        fleet_server__orders__forms__NoteForm: {
+            /** Text */
+            text: string;
+        };
+        /**
+         * Role
+         * @description What a process of the fleet server does; any number of processes may share a role.
+         * @enum {string}
+         */
+        fleet_server__settings__Role: "ingest" | "api" | "duties";
+        /**
+         * Role
+         * @description What a person is to the fleet.
+         * @enum {string}
+         */
+        fleet_server__staff__permissions__Role: "engineer" | "lead" | "system_admin" | "security_admin" | "auditor" | "viewer";
         /**
          * FloorView
          * @description One floor of an area.
@@ -2234,13 +2209,38 @@ export interface components {
             spare_part: string | null;
             state: components["schemas"]["IncidentState"];
             /** Timeline */
-            timeline: components["schemas"]["fleet_server__incidents__model__EventView"][];
+            timeline: components["schemas"]["IncidentEventView"][];
             /** Title En */
             title_en: string;
             /** Title Zh */
             title_zh: string;
             /** Window */
             window: string | null;
+        };
+        /**
+         * IncidentEventView
+         * @description A line of an incident's timeline.
+         */
+        IncidentEventView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string | null;
+            /** Fields */
+            fields: {
+                [key: string]: boolean | number | string | null;
+            };
+            kind: components["schemas"]["EventKind"];
+            /** Seq */
+            seq: number;
+            /**
+             * Written At
+             * Format: date-time
+             */
+            written_at: string;
         };
         /**
          * IncidentState
@@ -2829,7 +2829,7 @@ export interface components {
         /** Page[EventView] */
         Page_EventView_: {
             /** Items */
-            items: components["schemas"]["fleet_server__telemetry__model__EventView"][];
+            items: components["schemas"]["EventView"][];
             /**
              * Next
              * @default null
@@ -4039,16 +4039,15 @@ export type SchemaEffect = components['schemas']['Effect'];
 export type SchemaEnrolmentState = components['schemas']['EnrolmentState'];
 export type SchemaEnrolmentView = components['schemas']['EnrolmentView'];
 export type SchemaEventKind = components['schemas']['EventKind'];
+export type SchemaEventView = components['schemas']['EventView'];
 export type SchemaEvidenceKind = components['schemas']['EvidenceKind'];
 export type SchemaExclusion = components['schemas']['Exclusion'];
 export type SchemaFamily = components['schemas']['Family'];
 export type SchemaFirstAdminForm = components['schemas']['FirstAdminForm'];
-export type SchemaFleetServerIncidentsModelEventView = components['schemas']['fleet_server__incidents__model__EventView'];
 export type SchemaFleetServerIncidentsModelNoteForm = components['schemas']['fleet_server__incidents__model__NoteForm'];
 export type SchemaFleetServerOrdersFormsNoteForm = components['schemas']['fleet_server__orders__forms__NoteForm'];
 export type SchemaFleetServerSettingsRole = components['schemas']['fleet_server__settings__Role'];
 export type SchemaFleetServerStaffPermissionsRole = components['schemas']['fleet_server__staff__permissions__Role'];
-export type SchemaFleetServerTelemetryModelEventView = components['schemas']['fleet_server__telemetry__model__EventView'];
 export type SchemaFloorView = components['schemas']['FloorView'];
 export type SchemaFormat = components['schemas']['Format'];
 export type SchemaFunctionReason = components['schemas']['FunctionReason'];
@@ -4056,6 +4055,7 @@ export type SchemaFunctionState = components['schemas']['FunctionState'];
 export type SchemaFunctionStatus = components['schemas']['FunctionStatus'];
 export type SchemaHealth = components['schemas']['Health'];
 export type SchemaIncidentDetail = components['schemas']['IncidentDetail'];
+export type SchemaIncidentEventView = components['schemas']['IncidentEventView'];
 export type SchemaIncidentState = components['schemas']['IncidentState'];
 export type SchemaIncidentView = components['schemas']['IncidentView'];
 export type SchemaJsonValue = components['schemas']['JsonValue'];
