@@ -8,10 +8,10 @@ from typing import Final
 from fleet_server.alerts.catalogue import entry_of
 from fleet_server.incidents.model import (
     AcknowledgeForm,
-    IncidentEventView,
     Incident,
     IncidentDetail,
     IncidentEvent,
+    IncidentEventView,
     IncidentQuery,
     IncidentState,
     IncidentView,
