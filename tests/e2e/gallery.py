@@ -13,9 +13,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e import mock_server
 from e2e.browser import Visit, chromium, visit
+from e2e.mock_casework import INCIDENT, ORDER
 from e2e.serving import DIST, serving
 from e2e.signing_in import sign_in
 from playwright.async_api import Browser, Page
+
+from fleet_server.staff.permissions import Role, permissions_of
 
 PAGES = (
     ("fleet", "/"),
@@ -24,6 +27,12 @@ PAGES = (
     ("kiosk", "/kiosks/zzj-021"),
     ("kiosk-week", "/kiosks/zzj-033?range=7d&presence=7d"),
     ("enrolment", "/enrolment"),
+    ("incidents", "/incidents"),
+    ("incident", f"/incidents/{INCIDENT}"),
+    ("orders", "/orders"),
+    ("order", f"/orders/{ORDER}"),
+    ("sla", "/sla"),
+    ("audit", "/audit"),
     ("not-found", "/nowhere"),
 )
 LOOKS = (("zh-CN", "light"), ("en", "light"), ("zh-CN", "dark"))
@@ -33,6 +42,7 @@ async def main(directory: Path) -> None:
     """Take them all."""
     directory.mkdir(parents=True, exist_ok=True)
     async with serving(mock_server.MockServer(DIST)) as (server, url), chromium() as browser:
+        server.staff.permissions = permissions_of(Role)
         for language, scheme in LOOKS:
             await _look(browser, server, url, directory, (language, scheme))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from e2e import mock_hospital
+from e2e.mock_casework import MockCasework
 from e2e.mock_live import MockLive
 
 from fleet_server.alerts.model import AlarmQuery, AlarmView
@@ -80,6 +81,7 @@ class MockServer:
     def __init__(self, dist: Path | None, *, count: int = 100, clock: Clock | None = None) -> None:
         self.hospital = mock_hospital.make(count, now=(clock or SystemClock()).utc())
         self.live = MockLive(self.hospital)
+        self.casework = MockCasework(self.hospital.now)
         self.sessions: set[str] = set()
         self.staff = Staff([Role.LEAD])
         self.is_failing = False
@@ -91,7 +93,14 @@ class MockServer:
         api = Api(
             "fleet",
             "1",
-            [self._auth(), self._recovery(), self._kiosks(), self._history(), self._enrolments()],
+            [
+                self._auth(),
+                self._recovery(),
+                self._kiosks(),
+                self._history(),
+                self._enrolments(),
+                *self.casework.routes(),
+            ],
             self._hooks(),
         )
         self.openapi = api.openapi

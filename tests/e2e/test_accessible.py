@@ -9,12 +9,28 @@ from e2e import mock_server
 from e2e.browser import Visit, Watched
 from e2e.conftest import MakeVisitor, Site
 from e2e.marks import E2E
+from e2e.mock_casework import INCIDENT, ORDER
 from e2e.serving import AXE
 from e2e.signing_in import sign_in
 from playwright.async_api import Page
 
+from fleet_server.staff.permissions import Role, permissions_of
+
 pytestmark = [*E2E, pytest.mark.timeout(120)]
-PAGES = ("/", "/?kiosk=zzj-021&presence=offline", "/?layout=map", "/kiosks/zzj-021", "/enrolment", "/nowhere")
+PAGES = (
+    "/",
+    "/?kiosk=zzj-021&presence=offline",
+    "/?layout=map",
+    "/kiosks/zzj-021",
+    "/enrolment",
+    "/incidents",
+    f"/incidents/{INCIDENT}",
+    "/orders",
+    f"/orders/{ORDER}",
+    "/sla",
+    "/audit",
+    "/nowhere",
+)
 WAYS_IN = ("/sign-in", f"/first-admin#{mock_server.FIRST_ADMIN_TOKEN}", "/recover")
 LOOKS = (
     Visit(language="zh-CN", scheme="light"),
@@ -54,6 +70,8 @@ async def test_every_page(site: Site, make_visitor: MakeVisitor, look: Visit) ->
         await visitor.page.goto(f"{site[1]}{path}")
         findings[path] = await serious_findings(visitor.page)
     await sign_in(visitor.page, site[1])
+    site[0].staff.roles = list(Role)
+    site[0].staff.permissions = permissions_of(Role)
     for path in PAGES:
         await visitor.page.goto(f"{site[1]}{path}")
         findings[path] = await serious_findings(visitor.page)
@@ -67,8 +85,10 @@ async def test_the_kiosk_page_on_an_engineers_phone(site: Site, make_visitor: Ma
     await sign_in(visitor.page, site[1], "/sign-in?next=/kiosks/zzj-021")
     assert await serious_findings(visitor.page) == []
     assert await overflow_px(visitor.page) == 0
-    await visitor.page.goto(f"{site[1]}/enrolment")
-    assert await overflow_px(visitor.page) == 0
+    for path in ("/enrolment", f"/incidents/{INCIDENT}", f"/orders/{ORDER}"):
+        await visitor.page.goto(f"{site[1]}{path}")
+        assert await serious_findings(visitor.page) == []
+        assert await overflow_px(visitor.page) == 0, path
 
 
 async def test_the_open_dialog(site: Site, page: Page) -> None:

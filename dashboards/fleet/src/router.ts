@@ -3,6 +3,7 @@ import { createRouter, createWebHistory, type RouteRecordRaw, type Router } from
 
 import FleetPage from "./pages/FleetPage.vue";
 import SignInPage from "./pages/SignInPage.vue";
+import { sectionsFor } from "./session/sections";
 import { useSession } from "./session/store";
 
 declare module "vue-router" {
@@ -29,6 +30,29 @@ const routes: RouteRecordRaw[] = [
     component: () => import("./pages/EnrolmentPage.vue"),
     meta: { section: "enrolment" },
   },
+  {
+    path: "/incidents",
+    name: "incidents",
+    component: () => import("./pages/IncidentsPage.vue"),
+    meta: { section: "incidents" },
+  },
+  {
+    path: "/incidents/:id",
+    name: "incident",
+    component: () => import("./pages/IncidentPage.vue"),
+    props: true,
+    meta: { section: "incidents" },
+  },
+  { path: "/orders", name: "orders", component: () => import("./pages/OrdersPage.vue"), meta: { section: "orders" } },
+  {
+    path: "/orders/:id",
+    name: "order",
+    component: () => import("./pages/OrderPage.vue"),
+    props: true,
+    meta: { section: "orders" },
+  },
+  { path: "/sla", name: "sla", component: () => import("./pages/SlaPage.vue"), meta: { section: "sla" } },
+  { path: "/audit", name: "audit", component: () => import("./pages/AuditPage.vue"), meta: { section: "audit" } },
   { path: "/sign-in", name: "sign-in", component: SignInPage, meta: { isPublic: true } },
   {
     path: "/first-admin",
@@ -51,6 +75,8 @@ export function makeRouter(): Router {
     if (to.meta.isPublic === true) return true;
     const session = useSession();
     if (session.state !== "signed_in") await session.load();
+    const first = sectionsFor(session.can)[0];
+    if (session.state === "signed_in" && to.name === "fleet" && first !== undefined && first !== "fleet") return { name: first };
     if (session.state !== "signed_out") return true; // an unreachable server is shown by the application itself
     return { name: "sign-in", query: to.fullPath === "/" ? {} : { next: to.fullPath } };
   });

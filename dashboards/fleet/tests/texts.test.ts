@@ -24,7 +24,7 @@ const quoted = new Set([...code.matchAll(/["'`]([a-z][\w-]*(?:\.[\w-]+)+)["'`]/g
 const groups = new Set([
   ...[...code.matchAll(/`([a-z][\w-]*(?:\.[\w-]+)*)\.\$\{/g)].map((match) => `${match[1]}.`),
   ...[...code.matchAll(/`([a-z][\w-]*\.[a-z]+_)\$\{/g)].map((match) => match[1] ?? ""),
-  ...[...code.matchAll(/known\("([\w-]+)"/g)].map((match) => `${match[1]}.`),
+  ...[...code.matchAll(/(?:known\(["']|group=")([\w-]+)["']?/g)].map((match) => `${match[1]}.`),
 ]);
 
 describe("the texts", () => {
