@@ -18,6 +18,8 @@ from agent.health.sampler import HostSampler
 from agent.health.usb_tree import UsbWatch
 from agent.local_api.auth import LocalToken
 from agent.local_api.feed import Feed
+from agent.local_api.help_call import help_call_of
+from agent.local_api.help_call import verbs as help_verbs
 from agent.local_api.lease import SessionLease, verbs
 from agent.local_api.metrics import MetricsPage, Reading
 from agent.local_api.server import LocalParts, build_server
@@ -215,6 +217,7 @@ class Agent:
         self.outbox = Outbox(settings.outbox, data / "outbox", run, clock, self.server_time)
         self.reporter = OutboxReporter(self.outbox)
         self.host_boot = host_boot
+        self.help = help_call_of(self.reporter, self.feed)
         kept = ShelfLimits(settings.recorder.files, settings.recorder.total_bytes)
         self.shelf = Shelf(data / FOLDER, kept)
         self.capabilities: Capabilities | None = None
@@ -263,6 +266,7 @@ class Agent:
         """
         await self.outbox.open()
         await self.reporter.load()
+        self.help.load()
         self.is_open = True
         try:
             if self.patients is not None:
@@ -291,6 +295,7 @@ class Agent:
             Supervised("health", self.health.run),
             Supervised("usb-tree", UsbWatch(self.reporter, self.settings.devices.usb_allowed).run),
             Supervised("disk-wear", DiskWatch(self.reporter, self.settings.disks, self.clock).run),
+            Supervised("help", self.help.run),
             Supervised("uplink", self.uplink.run),
             *(Supervised(name, part.run) for name, part in optional.items() if part is not None),
         ]
@@ -368,7 +373,7 @@ class Agent:
 
     def _commands(self) -> dict[str, Command]:
         """What pages may ask for."""
-        commands: dict[str, Command] = {**verbs(self.lease)}
+        commands: dict[str, Command] = {**verbs(self.lease), **help_verbs(self.help)}
         if self.devices is not None and self.spool is not None:
             from agent.local_api.verbs import device_verbs  # noqa: PLC0415 - a kiosk without devices needs none of it
 
@@ -428,9 +433,14 @@ class Agent:
                     kiosk=self.view.kiosk,
                     refilled=None if self.capabilities is None else self.capabilities.refilled,
                     firmware=self.firmware,
-                    told=lambda: self.feed.status("maintenance", {"kind": "maintenance", "is_open": is_open()}),
+                    told=told,
                 )
             )
+
+        def told() -> None:
+            if is_open():
+                self.help.answered()
+            self.feed.status("maintenance", {"kind": "maintenance", "is_open": is_open()})
 
         def is_open() -> bool:
             return late.made is not None and late.made.is_open

@@ -181,6 +181,13 @@ class SessionState(WireModel):
     expires_in_s: float | None = None
 
 
+class HelpState(WireModel):
+    """Event `Kiosk.HelpChanged` and the answer of `Kiosk.*`: whether a patient called staff to this kiosk."""
+
+    is_called: bool
+    since: Moment | None = None
+
+
 class OrderStatus(WireModel):
     """One order of this kiosk at the patient platform, in the platform's words; nothing says whose it is."""
 

@@ -102,6 +102,7 @@ class Fault(StrEnum):
     PAID_NOT_POSTED = "paid_not_posted"
     CARD_RETAINED = "card_retained"
     RECEIPT_MISSING = "receipt_missing"
+    HELP_REQUESTED = "help_requested"
     # systems that are not ours
     HIS_DOWN = "his_down"
     CHANNEL_DOWN = "channel_down"
@@ -191,6 +192,7 @@ FACTS: Mapping[Fault, FaultFacts] = MappingProxyType({
     Fault.PAID_NOT_POSTED:  _facts(_CRITICAL, _BACKOFF, "已付款未入账", "Paid, not posted", "按单边账流程核对并补录或退款", "Follow the runbook of payments: post it or refund it", "ask_staff"),
     Fault.CARD_RETAINED:    _facts(_CRITICAL, _NEVER, "卡片被吞", "Card retained", "立即到机前取卡, 核对身份后归还", "Go to the kiosk now, return the card to its owner", "ask_staff"),
     Fault.RECEIPT_MISSING:  _facts(_MAJOR, _NEVER, "已付款未出凭条", "Paid, no receipt", "补打凭条", "Print the receipt again", "ask_staff"),
+    Fault.HELP_REQUESTED:   _facts(_MAJOR, _NEVER, "患者请求帮助", "A patient asks for help", "请到机前协助患者", "Go to the kiosk and help the patient"),
     Fault.HIS_DOWN:         _facts(_CRITICAL, _BACKOFF, "HIS 不可用", "HIS down", "联系医院信息科", "Call the hospital's IT department"),
     Fault.CHANNEL_DOWN:     _facts(_MAJOR, _BACKOFF, "支付渠道不可用", "Payment channel down", "联系渠道服务商, 引导患者使用其他支付方式", "Call the channel's operator, point patients to another way to pay"),
 })

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from agent.local_api import asyncapi, consumables, device_news, feed, lease, maintenance
+from agent.local_api import asyncapi, consumables, device_news, feed, help_call, lease, maintenance
 from agent.local_api.dialogue import Verb
 from agent.local_api.metrics import MetricsPage
 from agent.local_api.payload import Payload
@@ -15,7 +15,7 @@ from agent.local_api.server import local_api
 from agent.local_api.verbs import camera_verbs, device_verbs
 from agent.local_api.verbs.printers import EVENT as JOB_EVENT
 from agent.local_api.verbs.printers import JobDone
-from wire.device_api import ConsumablesChanged, FunctionsChanged, OrdersChanged
+from wire.device_api import ConsumablesChanged, FunctionsChanged, HelpState, OrdersChanged
 from wire.envelope import ComponentName, Scalar, ShortText
 
 
@@ -51,6 +51,7 @@ UNSOLICITED: Final[Mapping[str, type[BaseModel]]] = {
     device_news.FUNCTIONS: FunctionsChanged,
     device_news.CONSUMABLES: ConsumablesChanged,
     device_news.ORDERS: OrdersChanged,
+    help_call.EVENT: HelpState,
 }
 _NOBODY: Final[Any] = None  # stands for what commands work on; a description does not touch it
 
@@ -59,6 +60,7 @@ def commands() -> dict[str, Verb]:
     """Every command there is, on no kiosk at all: to be described, not to be run."""
     found = {
         **lease.verbs(_NOBODY),
+        **help_call.verbs(_NOBODY),
         **device_verbs(_NOBODY, _NOBODY),
         **camera_verbs(_NOBODY, _NOBODY, bool),
         **consumables.verbs(_NOBODY, _NOBODY),

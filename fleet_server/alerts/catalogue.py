@@ -79,6 +79,7 @@ _PLATFORM: Final = "docs/runbooks/platform.md"
 _PAYMENTS: Final = "docs/runbooks/payments.md"
 _NETWORK: Final = "docs/runbooks/offline.md"
 _PAPER: Final = "docs/runbooks/paper.md"
+_HELP: Final = "docs/runbooks/help-call.md"
 _MACHINE: Final = "docs/runbooks/machine.md"
 
 DEFAULT: Final = Entry(_DEGRADED, 10.0)
@@ -150,6 +151,7 @@ CATALOGUE: Mapping[Fault, Entry] = MappingProxyType({
     _F.PAID_NOT_POSTED:      Entry(_MONEY, runbook=_PAYMENTS),
     _F.CARD_RETAINED:        Entry(_MONEY, runbook=_PAYMENTS),
     _F.RECEIPT_MISSING:      Entry(_MONEY, runbook=_PAYMENTS),
+    _F.HELP_REQUESTED:       Entry(_NONE, reopen_s=60.0, runbook=_HELP),
     # systems that are not ours
     _F.HIS_DOWN:             Entry(_LOST, 30.0, family=Family.OUTSIDE, needs_order=False, runbook=_PLATFORM),
     _F.CHANNEL_DOWN:         Entry(_LOST, 30.0, family=Family.OUTSIDE, needs_order=False, runbook=_PLATFORM),

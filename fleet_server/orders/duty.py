@@ -30,6 +30,7 @@ from fleet_server.orders.store import OrderStore, StaleFeed, Writing
 from kit.clock import Clock, ulid
 from kit.logs import get_logger
 from kit.store import LeaseLost, StoreBusy
+from wire.faults import Fault
 
 PAGE: Final = 200
 TICK_S: Final = 2.0
@@ -149,7 +150,7 @@ class OrderDuty:
             made = Order(
                 id=ulid(self._clock),
                 number=await writing.number(now.year),
-                kind=OrderKind.INCIDENT,
+                kind=OrderKind.HELP if incident.cause == Fault.HELP_REQUESTED else OrderKind.INCIDENT,
                 state=OrderState.NEW,
                 cause=incident.cause,
                 place=incident.scope_name,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from wire.envelope import Scalar
 from wire.faults import Severity
@@ -60,6 +61,10 @@ class OrderKind(StrEnum):
     GUIDE = "guide"
     """A guide of the hospital asked (导诊)."""
     PREVENTIVE = "preventive"
+
+
+SERVICE: Final = frozenset({OrderKind.HELP, OrderKind.GUIDE, OrderKind.PREVENTIVE})
+"""Orders without a fault: nothing is broken, so no clock of the contract runs and no self-test could prove anything."""
 
 
 class PauseReason(StrEnum):

@@ -16,6 +16,7 @@ from fleet_server.alerts.catalogue import entry_of
 from fleet_server.errors import Refusal
 from fleet_server.orders.machine import OPEN, TABLE, UNPROVED
 from fleet_server.orders.model import (
+    SERVICE,
     Clock,
     EvidenceKind,
     FaultStatus,
@@ -53,8 +54,6 @@ NEEDS_SECOND: Final = frozenset({PauseReason.AREA_LOCKED, PauseReason.HOSPITAL_R
 """What rests on a person's word counts only when another person stands for it."""
 _PRINTS: Final = frozenset({"print_receipt", "print_page"})
 _STATUS: Final = "status"
-_SERVICE: Final = frozenset({OrderKind.HELP, OrderKind.GUIDE, OrderKind.PREVENTIVE})
-"""Orders without a fault: nothing is broken, so there is nothing a self-test could prove."""
 
 
 def number_of(year: int, count: int) -> str:
@@ -155,7 +154,7 @@ def check_in(order: Order, stop: Stop) -> tuple[Order, list[News]]:
 
 def claim(order: Order, by: str, now: datetime) -> tuple[Order, list[News]]:
     """The engineer says that it is repaired; no clock stops. Raises: Refusal."""
-    if order.kind in _SERVICE and order.on_site is None:
+    if order.kind in SERVICE and order.on_site is None:
         raise Refusal("visit_missing", "nobody checked in at the kiosk: scan its code, or open maintenance there")
     changed = replace(order, state=moved(order, OrderEvent.CLAIM), claimed_at=now, claimed_by=by)
     return changed, [News(NewsKind.CLAIMED, now, by)]
@@ -287,7 +286,7 @@ def _lack(own: Sequence[SelfTest], later: Sequence[SelfTest]) -> str:
 
 def proof(order: Order, verdicts: Sequence[Verdict]) -> tuple[Stop | None, list[str]]:
     """The stop of the repair clock, when every target is well; else what is missing."""
-    if order.kind in _SERVICE:
+    if order.kind in SERVICE and order.incident is None:
         if order.claimed_at is None or order.on_site is None:
             return None, ["nobody who checked in at the kiosk says that it is done"]
         return Stop(order.on_site.at, order.on_site.by, order.on_site.evidence), []
@@ -308,7 +307,7 @@ def passed(order: Order, uses: int, needed: int, now: datetime) -> tuple[Order, 
     """Closed, when probation is over: so many real uses went well, or its time is over; None while it goes on."""
     if order.state is not OrderState.VERIFIED:
         return None
-    if order.kind not in _SERVICE and uses < needed and (order.probation_until is None or now < order.probation_until):
+    if order.kind not in SERVICE and uses < needed and (order.probation_until is None or now < order.probation_until):
         return None
     changed = replace(order, state=moved(order, OrderEvent.PASS), closed_at=now)
     return changed, [News(NewsKind.CLOSED, now, fields={"uses": uses, "needed": needed})]
@@ -316,7 +315,7 @@ def passed(order: Order, uses: int, needed: int, now: datetime) -> tuple[Order, 
 
 def relapse(order: Order, at: datetime) -> tuple[Order, list[News]] | None:
     """The fault is back within a day: the same case, and its clock never stopped; None when that is another case."""
-    if order.repair is None or not can_step(TABLE, order.state, OrderEvent.RELAPSE):
+    if order.repair is None or order.kind in SERVICE or not can_step(TABLE, order.state, OrderEvent.RELAPSE):
         return None
     if not order.repair.at < at <= order.repair.at + RELAPSE:
         return None

@@ -28,6 +28,7 @@ class Summary(Part):
     cases: int
     """Began in the month."""
     preventive_cases: int
+    """Work without a fault: rounds, guides, calls for help."""
     response_mean_s: int | None
     response_max_s: int | None
     repair_mean_s: int | None

@@ -9,7 +9,7 @@ from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fleet_server.orders import store as orders_store
-from fleet_server.orders.model import NewsKind, OrderKind, OrderState
+from fleet_server.orders.model import SERVICE, NewsKind, OrderState
 from fleet_server.sla.clocks import MarkKind
 from fleet_server.sla.evidence import Kind, Row
 from fleet_server.sla.spans import to_us
@@ -62,7 +62,7 @@ async def _own_case(connection: AsyncConnection, found: Any) -> list[Row]:  # no
         "severity": found.severity,
         "kids": sorted({item.kid for item in targets}),
         "part": [targets[0].kid, targets[0].component] if targets else ["", ""],
-        "is_preventive": found.kind == OrderKind.PREVENTIVE,
+        "is_preventive": found.kind in SERVICE,
         "is_hist": False,
         "detected_us": to_us(found.opened_at),
         "closed_us": None if found.closed_at is None else to_us(found.closed_at),

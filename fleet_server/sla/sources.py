@@ -28,6 +28,7 @@ from fleet_server.sla.spans import SECOND_US, to_us
 from fleet_server.sla.store import CONTRACT, WATCH
 from fleet_server.telemetry import store as telemetry_store
 from fleet_server.uplink.times import Basis
+from wire.faults import Fault
 from wire.functions import FUNCTIONS_CHANGED, decode_fields
 
 SETTLED: Final = timedelta(minutes=5)
@@ -245,7 +246,7 @@ def _case(row: Any, members: Sequence[Any]) -> dict[str, Any]:  # noqa: ANN401 -
         "severity": row.severity,
         "kids": sorted({item.kid for item in members}),
         "part": list(causes[0]) if causes else ["", ""],
-        "is_preventive": False,
+        "is_preventive": row.cause == Fault.HELP_REQUESTED,  # nothing is broken, so no clock of the contract runs
         "is_hist": row.is_hist,
         "detected_us": to_us(row.detected_at),
         "closed_us": None if row.closed_at is None else to_us(row.closed_at),

@@ -156,3 +156,35 @@ describe("the kiosk", () => {
     expect(document.documentElement.lang).toBe("en");
   });
 });
+
+describe("calling staff", () => {
+  const told = (isCalled: boolean) =>
+    walk.agent.environment.socket.say({
+      header: { name: "Kiosk.HelpChanged", type: "unsolicited" },
+      payload: { is_called: isCalled },
+    });
+
+  it("tells the fleet where the patient is, and may be taken back", async () => {
+    await walk.start();
+    await walk.press("呼叫帮助");
+    walk.agent.endsWith("Kiosk.CallStaff", { is_called: true });
+    await walk.press("呼叫工作人员");
+    told(true);
+    await walk.settled();
+    expect(walk.agent.taken.find(({ name }) => name === "Kiosk.CallStaff")?.payload).toEqual({ screen: "idle" });
+    expect(walk.text).toContain("已通知工作人员");
+    walk.agent.endsWith("Kiosk.WithdrawCall", { is_called: false });
+    await walk.press("不再需要帮助");
+    told(false);
+    await walk.settled();
+    expect(walk.text).toContain("需要帮助？");
+  });
+
+  it("says so when nobody could be told", async () => {
+    await walk.start();
+    await walk.press("呼叫帮助");
+    walk.agent.endsWith("Kiosk.CallStaff", { errorCode: "notRecorded" }, "commandErrorCode");
+    await walk.press("呼叫工作人员");
+    expect(walk.text).toContain("未能通知工作人员");
+  });
+});

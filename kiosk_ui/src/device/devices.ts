@@ -1,5 +1,5 @@
 /** The kiosk's devices as the journeys need them: readers, the scanner, the printer, and the lease on all of it. */
-import type { ConnectionState, DeviceConnection, PatientFunction } from "@kiosk/web-kit/devices/connection";
+import type { ConnectionState, DeviceConnection, Help, PatientFunction } from "@kiosk/web-kit/devices/connection";
 import { CommandFailed } from "@kiosk/web-kit/devices/failure";
 import type { Observable } from "@kiosk/web-kit/devices/observable";
 import type { DeviceSchemas, RequestOf } from "@kiosk/web-kit/devices/protocol";
@@ -17,6 +17,7 @@ export type Trouble = DeviceSchemas["ReaderTrouble"];
 export type Barred = "maintenance" | "batteryLow" | null;
 
 const AGAIN_MS = 3_000;
+const CALL_MS = 5_000;
 const PRINT_ANSWER_MS = 60_000;
 const JOBS_LOOKED_AT = 50;
 const SCANNED: RequestOf<"BarcodeReader.Read">["expect"] = ["wechat_pay", "alipay_pay"];
@@ -42,6 +43,30 @@ export class Devices {
 
   get functions(): Observable<readonly PatientFunction[]> {
     return this.connection.functions;
+  }
+
+  get help(): Observable<Help> {
+    return this.connection.help;
+  }
+
+  /** Tells the fleet that somebody is stuck here; false when nobody was told. Pressing again is the same call. */
+  async callStaff(screen: string, caseNumber: string | null): Promise<boolean> {
+    const request = { screen, ...(caseNumber === null ? {} : { case_number: caseNumber }) };
+    return this.isDone(this.connection.call("Kiosk.CallStaff", request, { timeoutMs: CALL_MS }));
+  }
+
+  async withdrawCall(): Promise<boolean> {
+    return this.isDone(this.connection.call("Kiosk.WithdrawCall", {}, { timeoutMs: CALL_MS }));
+  }
+
+  private async isDone(call: Promise<unknown>): Promise<boolean> {
+    try {
+      await call;
+      return true;
+    } catch (error) {
+      if (!(error instanceof CommandFailed)) throw error;
+      return false;
+    }
   }
 
   /** A patient is there: nothing may interrupt the kiosk. */

@@ -48,6 +48,8 @@ export class Kiosk {
   readonly isElder = ref(false);
   readonly isLow = ref(false);
   readonly isHelpOpen = ref(false);
+  /** Staff was called to this kiosk, by this patient or one before. */
+  readonly isStaffCalled = ref(false);
   readonly isLeaving = ref(false);
 
   readonly status = shallowRef<wire.PlatformStatus | null>(null);
@@ -85,6 +87,7 @@ export class Kiosk {
     this.nowMs.value = parts.page.wallMs();
     const functions = shallowRef(parts.devices.functions.value);
     parts.devices.functions.subscribe((now) => (functions.value = now));
+    parts.devices.help.subscribe((now) => (this.isStaffCalled.value = now.is_called));
     this.tiles = computed(() => tilesOf(this.isReached.value ? this.status.value : null, functions.value));
     this.watchAgent();
     watch(this.isElder, (isElder) => (this.clock.factor = isElder ? ELDER_FACTOR : 1));

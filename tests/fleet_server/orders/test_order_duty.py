@@ -9,7 +9,7 @@ import pytest
 from fleet_server.incidents.model import EventKind
 from fleet_server.orders import progress
 from fleet_server.orders.duty import OrderDuty
-from fleet_server.orders.model import FaultStatus, NewsKind, OrderState
+from fleet_server.orders.model import FaultStatus, NewsKind, OrderKind, OrderState
 from fleet_server.orders.store import StaleFeed
 from support.order_desk import Desk
 
@@ -122,3 +122,18 @@ async def test_a_power_cut_is_over_when_the_last_kiosk_says_so(desk: Desk) -> No
     desk.evidence.statuses[stuck] = FaultStatus(is_open=False, last_raised_at=desk.later(0), cleared_at=desk.later(900))
     (order,) = await desk.turn(1_000)
     assert (order.state, progress.repair_s(order, desk.later(9_000))) == (OrderState.VERIFIED, 900)
+
+
+async def test_a_call_for_help_is_over_when_somebody_came_and_the_next_one_is_another(desk: Desk) -> None:
+    desk.incidents.open("h1", desk.later(0), code="help_requested")
+    desk.evidence.raised(desk.later(0), "help_requested")
+    (order,) = await desk.turn(10)
+    assert (order.kind, order.state) == (OrderKind.HELP, OrderState.NEW)
+    desk.evidence.cleared(desk.later(300), "help_requested")
+    (order,) = await desk.turn(310)
+    assert progress.repair_s(order, desk.later(9_000)) == 300
+    (order,) = await desk.turn(320)
+    assert order.state is OrderState.CLOSED  # nothing was broken, so there is no probation
+    desk.incidents.open("h2", desk.later(600), code="help_requested")
+    desk.evidence.raised(desk.later(600), "help_requested")
+    assert [one.state for one in await desk.turn(610)] == [OrderState.CLOSED, OrderState.NEW]

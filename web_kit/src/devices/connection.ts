@@ -33,10 +33,12 @@ const BACKOFF_CAP_MS = 5_000;
 const STATUS = "Common.StatusChangedEvent";
 const FUNCTIONS = "Common.FunctionsChanged";
 const CONSUMABLES = "Common.ConsumablesChanged";
+const HELP = "Kiosk.HelpChanged";
 const CANCEL = "Common.Cancel";
 
 export type PatientFunction = DeviceSchemas["FunctionStatus"];
 export type Consumable = DeviceSchemas["ConsumableStatus"];
+export type Help = DeviceSchemas["HelpState"];
 
 export interface DeviceConnectionOptions {
   url: string;
@@ -70,6 +72,7 @@ export class DeviceConnection {
   private readonly statuses = new ComponentStatuses();
   private readonly functionsSubject = new Subject<readonly PatientFunction[]>([]);
   private readonly consumablesSubject = new Subject<readonly Consumable[]>([]);
+  private readonly helpSubject = new Subject<Help>({ is_called: false });
   private readonly backoff: Backoff;
   private socket: SocketLike | null = null;
   private lastId = 0;
@@ -100,6 +103,11 @@ export class DeviceConnection {
   /** Paper, toner and the like, with what is left. */
   get consumables(): Observable<readonly Consumable[]> {
     return this.consumablesSubject;
+  }
+
+  /** Whether staff was called to this kiosk. */
+  get help(): Observable<Help> {
+    return this.helpSubject;
   }
 
   start(): void {
@@ -258,6 +266,7 @@ export class DeviceConnection {
     if (name === STATUS) this.statuses.apply(payload);
     else if (name === FUNCTIONS) this.functionsSubject.set(listOf(payload["functions"]));
     else if (name === CONSUMABLES) this.consumablesSubject.set(listOf(payload["consumables"]));
+    else if (name === HELP) this.helpSubject.set(payload as unknown as Help);
     else this.options.onNews?.({ name, payload } as unknown as News);
   }
 

@@ -80,6 +80,19 @@ export interface components {
             pass_word: string;
         };
         /**
+         * CallStaff
+         * @description Where the patient is stuck.
+         */
+        CallStaff: {
+            /**
+             * Case Number
+             * @default null
+             */
+            case_number?: string | null;
+            /** Screen */
+            screen: string;
+        };
+        /**
          * Cancelled
          * @description Payload of `Common.Cancel`; nothing means all.
          */
@@ -476,9 +489,9 @@ export interface components {
          * @description Stable codes; the same word names the alarm raised for it.
          * @enum {string}
          */
-        Fault: "unplugged" | "not_responding" | "protocol_error" | "device_busy" | "paper_out" | "paper_low" | "paper_jam" | "cover_open" | "cutter_error" | "component_silent" | "wrong_device" | "device_error" | "toner_low" | "toner_empty" | "output_full" | "retract_bin_full" | "media_not_taken" | "head_hot" | "print_unknown" | "card_unreadable" | "sam_failed" | "reader_service_down" | "no_picture" | "door_open" | "tampered" | "on_battery" | "battery_low" | "battery_worn" | "firmware_interrupted" | "clock_skew" | "disk_low" | "disk_full" | "memory_low" | "temperature_high" | "cpu_busy" | "disk_wearing" | "usb_unknown" | "usb_storage" | "outbox_corrupt" | "outbox_dropping" | "certificate_expiring" | "renewal_failing" | "session_taken_over" | "kiosk_offline" | "kiosk_unstable" | "kiosk_cloned" | "kiosk_flooding" | "uplink_rejected" | "wire_version_unsupported" | "evidence_chain_broken" | "revocation_not_enforced" | "broker_down" | "store_failing" | "backup_old" | "queue_lag" | "server_certificate_expiring" | "transactions_failing" | "paid_not_posted" | "card_retained" | "receipt_missing" | "his_down" | "channel_down";
+        Fault: "unplugged" | "not_responding" | "protocol_error" | "device_busy" | "paper_out" | "paper_low" | "paper_jam" | "cover_open" | "cutter_error" | "component_silent" | "wrong_device" | "device_error" | "toner_low" | "toner_empty" | "output_full" | "retract_bin_full" | "media_not_taken" | "head_hot" | "print_unknown" | "card_unreadable" | "sam_failed" | "reader_service_down" | "no_picture" | "door_open" | "tampered" | "on_battery" | "battery_low" | "battery_worn" | "firmware_interrupted" | "clock_skew" | "disk_low" | "disk_full" | "memory_low" | "temperature_high" | "cpu_busy" | "disk_wearing" | "usb_unknown" | "usb_storage" | "outbox_corrupt" | "outbox_dropping" | "certificate_expiring" | "renewal_failing" | "session_taken_over" | "kiosk_offline" | "kiosk_unstable" | "kiosk_cloned" | "kiosk_flooding" | "uplink_rejected" | "wire_version_unsupported" | "evidence_chain_broken" | "revocation_not_enforced" | "broker_down" | "store_failing" | "backup_old" | "queue_lag" | "server_certificate_expiring" | "transactions_failing" | "paid_not_posted" | "card_retained" | "receipt_missing" | "help_requested" | "his_down" | "channel_down";
         /** @enum {string} */
-        FaultCode: "backup_old" | "battery_low" | "battery_worn" | "broker_down" | "card_retained" | "card_unreadable" | "certificate_expiring" | "channel_down" | "clock_skew" | "component_silent" | "cover_open" | "cpu_busy" | "cutter_error" | "device_busy" | "device_error" | "disk_full" | "disk_low" | "disk_wearing" | "door_open" | "evidence_chain_broken" | "firmware_interrupted" | "head_hot" | "his_down" | "kiosk_cloned" | "kiosk_flooding" | "kiosk_offline" | "kiosk_unstable" | "media_not_taken" | "memory_low" | "no_picture" | "not_responding" | "on_battery" | "outbox_corrupt" | "outbox_dropping" | "output_full" | "paid_not_posted" | "paper_jam" | "paper_low" | "paper_out" | "print_unknown" | "protocol_error" | "queue_lag" | "reader_service_down" | "receipt_missing" | "renewal_failing" | "retract_bin_full" | "revocation_not_enforced" | "sam_failed" | "server_certificate_expiring" | "session_taken_over" | "store_failing" | "tampered" | "temperature_high" | "toner_empty" | "toner_low" | "transactions_failing" | "unplugged" | "uplink_rejected" | "usb_storage" | "usb_unknown" | "wire_version_unsupported" | "wrong_device";
+        FaultCode: "backup_old" | "battery_low" | "battery_worn" | "broker_down" | "card_retained" | "card_unreadable" | "certificate_expiring" | "channel_down" | "clock_skew" | "component_silent" | "cover_open" | "cpu_busy" | "cutter_error" | "device_busy" | "device_error" | "disk_full" | "disk_low" | "disk_wearing" | "door_open" | "evidence_chain_broken" | "firmware_interrupted" | "head_hot" | "help_requested" | "his_down" | "kiosk_cloned" | "kiosk_flooding" | "kiosk_offline" | "kiosk_unstable" | "media_not_taken" | "memory_low" | "no_picture" | "not_responding" | "on_battery" | "outbox_corrupt" | "outbox_dropping" | "output_full" | "paid_not_posted" | "paper_jam" | "paper_low" | "paper_out" | "print_unknown" | "protocol_error" | "queue_lag" | "reader_service_down" | "receipt_missing" | "renewal_failing" | "retract_bin_full" | "revocation_not_enforced" | "sam_failed" | "server_certificate_expiring" | "session_taken_over" | "store_failing" | "tampered" | "temperature_high" | "toner_empty" | "toner_low" | "transactions_failing" | "unplugged" | "uplink_rejected" | "usb_storage" | "usb_unknown" | "wire_version_unsupported" | "wrong_device";
         /**
          * FaultText
          * @description What a fault is called, and what the engineer does about it.
@@ -593,6 +606,19 @@ export interface components {
             gate: components["schemas"]["Gate"];
             /** Zh */
             zh: string;
+        };
+        /**
+         * HelpState
+         * @description Event `Kiosk.HelpChanged` and the answer of `Kiosk.*`: whether a patient called staff to this kiosk.
+         */
+        HelpState: {
+            /** Is Called */
+            is_called: boolean;
+            /**
+             * Since
+             * @default null
+             */
+            since?: string | null;
         };
         /**
          * Holder
@@ -1775,6 +1801,7 @@ export interface components {
             "Common.DeviceEvent": components["schemas"]["DeviceHappened"];
             "Common.FunctionsChanged": components["schemas"]["FunctionsChanged"];
             "Common.StatusChangedEvent": components["schemas"]["StatusChanged"];
+            "Kiosk.HelpChanged": components["schemas"]["HelpState"];
             "Payment.OrdersChanged": components["schemas"]["OrdersChanged"];
             "Printer.JobChangedEvent": components["schemas"]["JobDone"];
         };
@@ -1905,6 +1932,26 @@ export interface components {
                 };
                 request: components["schemas"]["EnterPin"];
                 result: components["schemas"]["PinBlock"];
+            };
+            "Kiosk.CallStaff": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: "notRecorded" | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["CallStaff"];
+                result: components["schemas"]["HelpState"];
+            };
+            "Kiosk.WithdrawCall": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["Nothing"];
+                result: components["schemas"]["HelpState"];
             };
             "Lights.SetLight": {
                 events: Record<string, never>;
@@ -2187,6 +2234,7 @@ export type SchemaAlign = components['schemas']['Align'];
 export type SchemaBankCardRead = components['schemas']['BankCardRead'];
 export type SchemaBarcodePart = components['schemas']['BarcodePart'];
 export type SchemaBeginPaper = components['schemas']['BeginPaper'];
+export type SchemaCallStaff = components['schemas']['CallStaff'];
 export type SchemaCancelled = components['schemas']['Cancelled'];
 export type SchemaCapability = components['schemas']['Capability'];
 export type SchemaCardKind = components['schemas']['CardKind'];
@@ -2222,6 +2270,7 @@ export type SchemaFunctionState = components['schemas']['FunctionState'];
 export type SchemaFunctionStatus = components['schemas']['FunctionStatus'];
 export type SchemaGate = components['schemas']['Gate'];
 export type SchemaGuidance = components['schemas']['Guidance'];
+export type SchemaHelpState = components['schemas']['HelpState'];
 export type SchemaHolder = components['schemas']['Holder'];
 export type SchemaInMaintenance = components['schemas']['InMaintenance'];
 export type SchemaItem = components['schemas']['Item'];
