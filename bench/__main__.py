@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
-from bench import ROOT, agent, devices, fleet, http, ingest, outbox, payments, readers, recorder, sla
+from bench import ROOT, agent, devices, fleet, http, ingest, kiosk_page, outbox, payments, readers, recorder, sla
 from bench.harness import Row, merge, show
 
 Bench = Callable[[], Awaitable[Sequence[Row]]]
@@ -27,6 +27,7 @@ BENCHES: Mapping[str, Bench] = {
     "readers": readers.readers,
     "recorder": recorder.recorder,
     "payments": payments.payments,
+    "kiosk_page": kiosk_page.kiosk_page,
     "sla": sla.sla,
 }
 
