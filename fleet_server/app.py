@@ -11,13 +11,10 @@ A duty's `run` is cancelled when the leadership is lost and called again when it
 from __future__ import annotations
 
 import asyncio
-import hmac
-import ipaddress
 import os
 import socket
 import ssl
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +40,6 @@ from fleet_server.registry.directory import Directory
 from fleet_server.registry.enforcement import RevocationDuty
 from fleet_server.registry.enrolment import EnrolmentService
 from fleet_server.registry.installation import Identity, Installation, certificate_of, worker_names
-from fleet_server.registry.model import KioskState
 from fleet_server.registry.pki import CertificateAuthority
 from fleet_server.registry.renewals import RenewalWatch
 from fleet_server.registry.routes import (
@@ -67,9 +63,11 @@ from fleet_server.staff.refusals import RefusalLimit
 from fleet_server.staff.routes import CookieName, StaffAuthenticator, recovery_routes, staff_routes
 from fleet_server.staff.service import StaffService
 from fleet_server.staff.store import AuditStore, PolicyStore, StaffStore
+from fleet_server.vitals import METRICS as VITAL_METRICS
+from fleet_server.vitals import VitalParts, Vitals
 from kit.clock import Clock, ulid
 from kit.logs import get_logger
-from kit.metrics import CONTENT_TYPE, Kind, Metrics, MetricSpec
+from kit.metrics import Kind, Metrics, MetricSpec
 from kit.mqtt import MqttSettings
 from kit.store import Database, LeaseLost, Leases, StoreBusy, StoreOptions, Synchronous, lease_table, revisions
 from kit.supervise import SdNotifier, Service, Supervised, serve
@@ -83,7 +81,6 @@ METRICS: Final = (
     MetricSpec(
         "fleet_http_refused_total", Kind.COUNTER, "turned away before any handler, by reason", ("server", "reason")
     ),
-    MetricSpec("fleet_kiosks", Kind.GAUGE, "kiosks of the registry by state", ("state",)),
     MetricSpec("fleet_duties_leader", Kind.GAUGE, "1 while this process does the duties"),
 )
 log = get_logger(__name__)
@@ -152,7 +149,7 @@ class Parts:
     ingest: list[Service] = field(default_factory=list)
     api: list[Service] = field(default_factory=list)
     duties: list[Service] = field(default_factory=list)
-    metrics: list[MetricSpec] = field(default_factory=lambda: [*METRICS, *DATA_METRICS])
+    metrics: list[MetricSpec] = field(default_factory=lambda: [*METRICS, *DATA_METRICS, *VITAL_METRICS])
     staff: StaffAuthenticator | None = None
     data: DataParts | None = None
     enrolment: EnrolmentService | None = None
@@ -361,7 +358,7 @@ def _api_server(server: FleetServer) -> HttpServer:
     settings, core = server.settings, server.core
     app = web.Application()
     staff_api(server).mount(app)
-    app.router.add_get("/metrics", _metrics_handler(core))
+    app.router.add_get("/metrics", _vitals(server).answer)
     if server.parts.data is not None and server.parts.staff is not None:
         server.parts.data.mount_live(app, server.parts.staff.authenticate)
     dist = settings.http.dashboard_dir or Path(__file__).resolve().parent.parent / "dashboards" / "fleet" / "dist"
@@ -381,6 +378,13 @@ def _api_server(server: FleetServer) -> HttpServer:
     )
     http = settings.http
     return HttpServer("api", app, guard=guard, host=http.host, port=http.port, ssl_context=_staff_tls(settings))
+
+
+def _vitals(server: FleetServer) -> Vitals:
+    core, data = server.core, server.parts.data
+    is_connected = None if data is None or Role.INGEST not in server.roles else data.is_connected
+    parts = core.settings, core.installation, core.database, core.directory, core.clock, core.metrics
+    return Vitals(VitalParts(*parts, is_connected))
 
 
 def _kiosk_server(core: Core, enrolment: EnrolmentService) -> HttpServer:
@@ -448,32 +452,6 @@ def _health_routes(roles: frozenset[Role]) -> Routes:
         return Health(status="ok", version=__version__, roles=sorted(roles))
 
     return routes
-
-
-def _metrics_handler(core: Core) -> Callable[[web.Request], Awaitable[web.Response]]:
-    token_file = core.settings.http.metrics_token_file
-
-    async def metrics(request: web.Request) -> web.Response:
-        if not await asyncio.to_thread(_may_scrape, request, token_file):
-            raise web.HTTPForbidden
-        states = Counter(kiosk.state for kiosk in core.directory.kiosks.values())
-        for state in KioskState:
-            core.metrics.gauge("fleet_kiosks", state=state.value).set(states[state])
-        body = await asyncio.to_thread(core.metrics.render)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
-
-    return metrics
-
-
-def _may_scrape(request: web.Request, token_file: Path | None) -> bool:
-    try:
-        is_local = ipaddress.ip_address(request.remote or "").is_loopback
-    except ValueError:
-        is_local = False
-    if is_local or token_file is None:
-        return is_local
-    expected = f"Bearer {token_file.read_text(encoding='utf-8').strip()}"
-    return hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected.encode())
 
 
 def _observer(metrics: Metrics) -> Callable[[str, int, float], None]:

@@ -78,11 +78,16 @@ class DataParts:
         self._hub = Hub((KIOSKS, ALARMS, INCIDENTS))
         self._bell: Callable[[], None] = lambda: None
         self._listeners: list[Callable[[], None]] = []
+        self._uplink: MqttClient | None = None
         plan.alerts.on_change(self._ring)
 
     def on_alarms(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change of this process that may have moved an alarm."""
         self._listeners.append(listener)
+
+    def is_connected(self) -> bool:
+        """Whether the broker has the uplink of this process."""
+        return self._uplink is not None and self._uplink.is_connected
 
     def _ring(self) -> None:
         self._bell()
@@ -120,7 +125,7 @@ class DataParts:
         able = CapabilitySink(self._capabilities)
         able.on_change(self._ring)
         evidence.on_chained(prover.look_at)
-        client = MqttClient(
+        client = self._uplink = MqttClient(
             mqtt, clock=plan.clock, subscriptions=[(shared(every_kiosk(Channel.LOG)), 1)], queue_limit=QUEUE_MESSAGES
         )
         limits = plan.settings.uplink

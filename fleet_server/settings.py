@@ -171,6 +171,13 @@ class PagingSettings(Section):
         return self
 
 
+class BackupSettings(Section):
+    """Where the server sees that its store was saved."""
+
+    stamp_file: Path | None = None
+    """Whatever saves the store touches this file when it succeeded; without one nobody watches the backup's age."""
+
+
 class UplinkSettings(Section):
     """What one kiosk may send, and how batches are taken."""
 
@@ -205,6 +212,7 @@ class Settings(Section):
     retention: RetentionSettings = RetentionSettings()
     uplink: UplinkSettings = UplinkSettings()
     paging: PagingSettings = PagingSettings()
+    backup: BackupSettings = BackupSettings()
 
     @property
     def store_url(self) -> str:

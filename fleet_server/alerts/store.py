@@ -130,6 +130,13 @@ class AlarmStore:
         async with self._database.read_session() as session:
             return (await session.exec(statement)).one()
 
+    async def tally(self) -> dict[Severity, int]:
+        """How many are up, by severity."""
+        row = AlarmRow
+        statement = select(row.severity, func.count()).where(col(row.is_open).is_(True)).group_by(row.severity)
+        async with self._database.read_session() as session:
+            return {Severity(severity): count for severity, count in await session.exec(statement)}
+
     async def changed_since(self, change_seq: int) -> list[Alarm]:
         """Alarms changed after that number, in the order of their changes."""
         statement = select(AlarmRow).where(AlarmRow.change_seq > change_seq).order_by(col(AlarmRow.change_seq))

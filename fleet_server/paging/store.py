@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, MetaData, insert
+from sqlalchemy import BigInteger, MetaData, and_, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import Field, SQLModel, col, select, update
+from sqlmodel import Field, SQLModel, col, func, select, update
 
 from fleet_server.paging.model import CaseState, Delivery, DeliveryState, PagingCase
 from kit.store import Database, UtcDateTime, metadata_of
@@ -139,6 +139,18 @@ class PagingStore:
         statement = select(row).where(col(row.state).in_(_PENDING)).order_by(col(row.due_at))
         async with self._database.read_session() as session:
             return [_delivery(one) for one in await session.exec(statement)]
+
+    async def given_up(self) -> int:
+        """Messages that never arrived, of cases of which somebody still has to be told."""
+        row, case = DeliveryRow, PagingCaseRow
+        statement = (
+            select(func.count())
+            .select_from(row)
+            .join(case, and_(col(case.incident) == col(row.incident), col(case.occasion) == col(row.occasion)))
+            .where(row.state == DeliveryState.FAILED.value, case.state == CaseState.PAGING.value)
+        )
+        async with self._database.read_session() as session:
+            return (await session.exec(statement)).one()
 
     async def put(self, connection: AsyncConnection, before: Delivery, after: Delivery) -> bool:
         """Change a message; False when it is not what it was."""
