@@ -71,6 +71,7 @@ METRICS: Final = (
     MetricSpec("patient_http_request_seconds", Kind.HISTOGRAM, "time to answer", ("operation",)),
     MetricSpec("patient_orders_total", Kind.COUNTER, "orders by what became of them", ("business", "outcome")),
     MetricSpec("patient_channel_open", Kind.GAUGE, "1 while a channel takes new payments", ("channel",)),
+    MetricSpec("patient_channel_calls_total", Kind.COUNTER, "submissions and queries", ("channel", "outcome")),
     MetricSpec("patient_channel_skew_seconds", Kind.GAUGE, "a channel's clock ahead of ours", ("channel",)),
     MetricSpec("patient_certificate_left_days", Kind.GAUGE, "until a certificate runs out", ("certificate",)),
     MetricSpec("patient_his_up", Kind.GAUGE, "1 while the HIS answers"),
@@ -138,8 +139,8 @@ def build(settings: Settings, clock: Clock, http: aiohttp.ClientSession) -> Plat
     health = HisHealth(wire, settings.campus)
     his = HisClient(health, settings.campus)
     raw = _channels(settings, http, clock)
-    channels = {name: Breaker(channel, clock) for name, channel in raw.items()}
     metrics = Metrics(METRICS)
+    channels = {name: Breaker(channel, clock, _call_counter(metrics, name)) for name, channel in raw.items()}
     orders = SqlOrderStore(database)
     holder = f"{settings.worker}@{socket.gethostname()}:{os.getpid()}:{ulid(clock)[-6:]}"
     observer = _Observers(metrics)
@@ -405,6 +406,13 @@ def _alipay(settings: AlipaySettings, notify_url: str, http: aiohttp.ClientSessi
         settings.timeout_s,
     )
     return Alipay(http, app, clock)
+
+
+def _call_counter(metrics: Metrics, channel: ChannelName) -> Callable[[str], None]:
+    def count(outcome: str) -> None:
+        metrics.counter("patient_channel_calls_total", channel=channel.value, outcome=outcome).inc()
+
+    return count
 
 
 class _Observers:

@@ -139,6 +139,9 @@ class UplinkService:
         self._listed: set[str] = set()
         self._charged: set[Key] = set()
         self._backoff = Backoff(base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S)
+        # Read by the scrape itself: a committer that hangs would leave the last good figures standing.
+        parts.metrics.gauge(figures.BACKLOG).set_function(lambda: float(parts.broker.backlog))
+        parts.metrics.gauge(figures.WAITING).set_function(lambda: float(self._waiting_records))
 
     async def run(self) -> None:
         """Take, commit, acknowledge until cancelled."""
@@ -317,8 +320,6 @@ class UplinkService:
             ("rejected", sum(outcome.rejected.values())),
         ):
             metrics.counter(figures.RECORDS, outcome=name).inc(count)
-        metrics.gauge(figures.BACKLOG).set(self._parts.broker.backlog)
-        metrics.gauge(figures.WAITING).set(self._waiting_records)
         for kid, count in outcome.rejected.items():
             desk.complain(kid, Fault.UPLINK_REJECTED, f"{count} records break the schema")
         for kid in {item.header.sender.kid for item in group} - outcome.rejected.keys():

@@ -130,7 +130,9 @@ async def test_26_the_channels_clock_is_wrong(till: SteppedSite, skew_s: int) ->
         assert (told["money"], told["reason"]) == ("unknown", None)
         await till.pass_time(10.0)
         assert (await till.show(order))["money"] == "unknown"
-        assert f'patient_channel_skew_seconds{{channel="wechat"}} {skew_s}.0' in await metrics(till)
+        shown = await metrics(till)
+        assert f'patient_channel_skew_seconds{{channel="wechat"}} {skew_s}.0' in shown
+        assert 'patient_channel_calls_total{channel="wechat",outcome="lost"} 3.0' in shown
         await till.pass_time(10.0)
     told = await till.show(order)
     assert (told["money"], told["posting"]) == ("paid", "posted")

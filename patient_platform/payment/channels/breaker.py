@@ -6,7 +6,7 @@ through, because money is waiting for them. The kiosk page shows the channel as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Final
 
@@ -23,8 +23,10 @@ log = get_logger(__name__)
 class Breaker:
     """See `ports.Channel`; adds `is_open_for_business`."""
 
-    def __init__(self, channel: Channel, clock: Clock) -> None:
+    def __init__(self, channel: Channel, clock: Clock, count: Callable[[str], None] = lambda _: None) -> None:
+        """Stand before a channel; `count` is told of every submission and query: `answered` or `lost`."""
         self._channel = channel
+        self._count = count
         self._clock = clock
         self._lost = 0
         self._until_s = 0.0
@@ -40,6 +42,7 @@ class Breaker:
         return self._lost < LOST_MAX or self._clock.monotonic() >= self._until_s
 
     def _heard(self, *, answered: bool) -> None:
+        self._count("answered" if answered else "lost")
         was_open = self._lost < LOST_MAX
         self._lost = 0 if answered else self._lost + 1
         if self._lost >= LOST_MAX:

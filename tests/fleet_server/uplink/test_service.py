@@ -102,6 +102,21 @@ async def test_no_receipt_before_the_commit(fleet_db: Database, manual_clock: Ma
         assert await stored_seqs(fleet_db) == [1], "another connection sees what the receipt promises"
 
 
+async def test_a_store_that_hangs_is_seen_in_what_waits(
+    sqlite_fleet_db: Database, manual_clock: ManualClock, fleet: FakeFleet
+) -> None:
+    """The figures are those of the scrape; the last commit, long ago, left others."""
+    gate = Gate()
+    ingest = make_ingest(sqlite_fleet_db, manual_clock, fleet, Around(sinks=[gate]))
+    async with running(ingest):
+        ingest.broker.put(KID, batch([sample(1)]))
+        await wait_for(lambda: gate.order, what="the transaction")
+        ingest.broker.put(OTHER, batch([sample(1), sample(2)]))
+        await wait_for(lambda: b"fleet_uplink_waiting_records 2.0" in ingest.metrics.render(), what="the records")
+        gate.is_open.set()
+        await wait_for(lambda: b"fleet_uplink_waiting_records 0.0" in ingest.metrics.render(), what="the commit")
+
+
 async def test_a_server_killed_inside_the_transaction_promised_nothing(
     fleet_db: Database, manual_clock: ManualClock, fleet: FakeFleet
 ) -> None:
