@@ -108,13 +108,18 @@ async def test_a_store_that_hangs_is_seen_in_what_waits(
     """The figures are those of the scrape; the last commit, long ago, left others."""
     gate = Gate()
     ingest = make_ingest(sqlite_fleet_db, manual_clock, fleet, Around(sinks=[gate]))
+
+    async def shows(records: int) -> bool:
+        page = await asyncio.to_thread(ingest.metrics.render)
+        return f"fleet_uplink_waiting_records {records}.0".encode() in page
+
     async with running(ingest):
         ingest.broker.put(KID, batch([sample(1)]))
         await wait_for(lambda: gate.order, what="the transaction")
         ingest.broker.put(OTHER, batch([sample(1), sample(2)]))
-        await wait_for(lambda: b"fleet_uplink_waiting_records 2.0" in ingest.metrics.render(), what="the records")
+        await wait_for(lambda: shows(2), what="the records")
         gate.is_open.set()
-        await wait_for(lambda: b"fleet_uplink_waiting_records 0.0" in ingest.metrics.render(), what="the commit")
+        await wait_for(lambda: shows(0), what="the commit")
 
 
 async def test_a_server_killed_inside_the_transaction_promised_nothing(
