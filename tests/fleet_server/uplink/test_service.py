@@ -109,15 +109,15 @@ async def test_a_store_that_hangs_is_seen_in_what_waits(
     gate = Gate()
     ingest = make_ingest(sqlite_fleet_db, manual_clock, fleet, Around(sinks=[gate]))
 
-    async def shows(records: int) -> bool:
+    async def shows(messages: int) -> bool:
         page = await asyncio.to_thread(ingest.metrics.render)
-        return f"fleet_uplink_waiting_records {records}.0".encode() in page
+        return f"fleet_uplink_backlog_messages {messages}.0".encode() in page
 
     async with running(ingest):
         ingest.broker.put(KID, batch([sample(1)]))
         await wait_for(lambda: gate.order, what="the transaction")
         ingest.broker.put(OTHER, batch([sample(1), sample(2)]))
-        await wait_for(lambda: shows(2), what="the records")
+        await wait_for(lambda: shows(1), what="the message")
         gate.is_open.set()
         await wait_for(lambda: shows(0), what="the commit")
 
