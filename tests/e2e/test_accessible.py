@@ -57,6 +57,21 @@ async def findings_now(page: Page) -> list[str]:
     ]
 
 
+async def overlaps(page: Page) -> list[str]:
+    """Controls that lie on top of each other, by their texts."""
+    found: list[str] = await page.evaluate(
+        """() => {
+            const seen = [...document.querySelectorAll("button")].filter((one) => one.checkVisibility());
+            const boxes = seen.map((one) => [one.textContent.trim(), one.getBoundingClientRect()]);
+            return boxes.flatMap(([name, a], at) => boxes.slice(at + 1)
+                .filter(([, b]) => a.left + 1 < b.right && b.left + 1 < a.right)
+                .filter(([, b]) => a.top + 1 < b.bottom && b.top + 1 < a.bottom)
+                .map(([other]) => `${name} / ${other}`));
+        }"""
+    )
+    return found
+
+
 async def overflow_px(page: Page) -> int:
     wider: int = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return wider

@@ -12,7 +12,7 @@ from e2e.browser import Visit, Watched
 from e2e.conftest import MakeVisitor
 from e2e.marks import E2E
 from e2e.patient_rig import DIST, PatientRig
-from e2e.test_accessible import findings_now
+from e2e.test_accessible import findings_now, overlaps
 from playwright.async_api import Page
 
 from kit.store import upgrade
@@ -30,6 +30,9 @@ SMALL = """() => [...document.querySelectorAll("button")]
     .filter(([, box]) => box.right > innerWidth + 1 || box.bottom > innerHeight + 1))
   .map(([text, box]) => `${text} ${box.width}x${box.height} to ${box.right},${box.bottom}`)"""
 """Targets that are too small for a finger, or not on the screen."""
+CUT = """() => [...document.querySelectorAll(".panel, button")]
+  .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent.trim())"""
+"""Boxes whose text does not fit into them."""
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +77,8 @@ async def to_pay(page: Page, rig: PatientRig, patient: int = 1) -> None:
 async def looked_at(page: Page) -> None:
     assert await findings_now(page) == []
     assert await page.evaluate(SMALL) == []
+    assert await page.evaluate(CUT) == []
+    assert await overlaps(page) == []
 
 
 async def test_a_bill_is_paid_by_the_code_on_the_screen(rig: tuple[PatientRig, str], screen: Watched) -> None:
@@ -97,6 +102,38 @@ async def test_a_bill_is_paid_by_the_code_on_the_screen(rig: tuple[PatientRig, s
     assert page.url == url
     assert kiosk.lease.activity() is Activity.IDLE
     assert (await kiosk.site.call("GET", f"sessions/{order['session']}/bills")).status == 410
+
+
+@pytest.mark.parametrize(
+    ("size", "modes"),
+    [((1920, 1080), ("Large print",)), ((1080, 1920), ("Large print", "Low position"))],
+    ids=["landscape", "portrait-low"],
+)
+async def test_large_print_in_the_longer_language_fits(
+    rig: tuple[PatientRig, str], make_visitor: MakeVisitor, size: tuple[int, int], modes: tuple[str, ...]
+) -> None:
+    kiosk, url = rig
+    page = (await make_visitor(Visit(*size))).page
+    await page.goto(url)
+    for name in ("English", *modes):
+        await press(page, name)
+    await looked_at(page)
+    for name, title in (
+        ("Touch to start", "What would you like to do?"),
+        ("Pay a bill", "Show your card or visit code"),
+    ):
+        await press(page, name)
+        await shows(page, title)
+        await looked_at(page)
+    kiosk.lay_card(5)
+    await shows(page, "Is this you?")
+    await looked_at(page)
+    await press(page, "Yes, this is me")
+    await shows(page, "Please check your bill")
+    await looked_at(page)
+    await press(page, "Confirm and pay")
+    await shows(page, "How would you like to pay?")
+    await looked_at(page)
 
 
 async def test_a_payment_survives_a_reload(rig: tuple[PatientRig, str], screen: Watched) -> None:

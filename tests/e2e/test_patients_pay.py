@@ -20,7 +20,7 @@ import pytest_asyncio
 from e2e.browser import Visit, Watched
 from e2e.conftest import MakeVisitor
 from e2e.marks import E2E
-from e2e.test_accessible import findings_now, overflow_px
+from e2e.test_accessible import findings_now, overflow_px, overlaps
 from playwright.async_api import Page, expect
 
 from support.ports import free_port
@@ -132,6 +132,7 @@ async def is_in_order(page: Page) -> None:
     found = await findings_now(page)
     assert [finding for finding in found if finding.startswith(("serious", "critical"))] == []
     assert await overflow_px(page) <= 0
+    assert await overlaps(page) == []
 
 
 async def test_a_prescription_is_paid_by_a_code_shown_to_the_scanner(

@@ -7,7 +7,8 @@ from structlog.testing import capture_logs
 
 from patient_platform.payment.model import ChannelName, Posting
 from patient_platform.payment.posting import HisPoster
-from simulators.his.hospital import Data, Hospital, Parameters
+from simulators.his.hospital import Hospital
+from simulators.his.parameters import Data, Parameters
 from simulators.his.model import Code, Refused
 from support.stepped_site import SteppedSite
 
