@@ -50,6 +50,7 @@ CODES: Final[Mapping[int, HisCode]] = {
     505: HisCode.ALREADY_PAID,
     404: HisCode.NOT_FOUND,
     506: HisCode.NOT_FOUND,
+    508: HisCode.SLOT_TAKEN,
 }
 
 

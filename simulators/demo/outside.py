@@ -30,7 +30,7 @@ class Outside:
             file.unlink(missing_ok=True)
         command = [entry_point("kiosk-sim"), "payments", "run", "--dir", str(plan.payments_dir)]
         await children.start("payments", [*command, "--port", str(plan.ports.payments), "--seed", str(plan.seed)])
-        command = [entry_point("kiosk-sim"), "his", "run", "--dir", str(plan.his_dir)]
+        command = [entry_point("kiosk-sim"), "his", "run", "--past-slots", "--dir", str(plan.his_dir)]
         await children.start("his", [*command, "--port", str(plan.ports.his), "--seed", str(plan.seed)])
 
     async def is_up(self) -> bool:

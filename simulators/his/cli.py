@@ -31,6 +31,7 @@ def run(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="端口；0 为任意空闲端口")] = 8093,
     seed: Annotated[int, typer.Option(help="随机种子；同种子同医院")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, max=1_000, help="同时处理的请求数")] = 64,
+    past_slots: Annotated[bool, typer.Option("--past-slots", help="当日已过时段仍放号：下班后测试用")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="从空账簿开始")] = False,
 ) -> None:
     """运行模拟 HIS（JSON 与 SOAP 两种接口），直到 Ctrl-C。"""
@@ -39,7 +40,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     if forget:
         (folder / BOOKS_FILE).unlink(missing_ok=True)
-    server = HisServer(SystemClock(), Place(folder, port, seed, concurrency, _tell))
+    server = HisServer(SystemClock(), Place(folder, port, seed, concurrency, past_slots, _tell))
     asyncio.run(_run(server))
 
 

@@ -132,7 +132,7 @@ class Control:
                     for one in (*books.trades.values(), *books.refunds.values())
                 ][-200:],
                 "booked": books.booked,
-                "locks": len(books.locks),
+                "locks": len(self._desk.hospital.locks()),
                 "faults": self._desk.script.view(),
             }
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from aiohttp import web
 
 from kit.supervise import TaskGroup, spawn
 from simulators.faults import Fault, FaultScript, ScriptedFault
-from simulators.his.hospital import Data, Hospital, Parameters
-from simulators.his.model import Books, Refused, books_of
+from simulators.his.hospital import Hospital
+from simulators.his.model import Books, Late, Refused, books_of
+from simulators.his.parameters import Data, Parameters
 
 BOOKS_FILE: Final = "his-books.json"
 READING: Final = frozenset(
@@ -66,7 +66,7 @@ class Desk:
         self._file = file
         self._saving = asyncio.Lock()
         self._gate = asyncio.Semaphore(concurrency)
-        self._late: asyncio.Queue[tuple[float, Callable[[], object]]] = asyncio.Queue(maxsize=1_000)
+        self._late: asyncio.Queue[str] = asyncio.Queue(maxsize=1_000)
 
     async def perform(self, operation: str, parameters: Parameters) -> tuple[Data, Wrong]:
         """One call, with whatever goes wrong with it.
@@ -83,8 +83,7 @@ class Desk:
             if wrong.does(Fault.DROP_BEFORE):
                 raise HangUp
             if fault is not None and wrong.does(Fault.LATE_SUCCESS):
-                late = (fault.number("seconds", _LATE_S), lambda: self._do(operation, parameters))
-                self._late.put_nowait(late)
+                await self._postpone(operation, parameters, fault.number("seconds", _LATE_S))
                 raise HangUp
             if wrong.does(Fault.HTTP_500):
                 return {}, wrong
@@ -106,16 +105,32 @@ class Desk:
             await asyncio.to_thread(write_private, self._file, text)
 
     async def run(self) -> None:
-        """Let late calls happen when their time has come."""
+        """Let late calls happen when their time has come, those of a killed run too."""
         async with TaskGroup() as group:
+            waiting = list(self.hospital.books.late)
             while True:
-                seconds, work = await self._late.get()
-                _ = spawn(group, self._happen(seconds, work), "late")
+                for number in waiting:
+                    _ = spawn(group, self._happen(number), "late")
+                waiting = [await self._late.get()]
 
-    async def _happen(self, seconds: float, work: Callable[[], object]) -> None:
-        await asyncio.sleep(seconds)
+    async def _postpone(self, operation: str, parameters: Parameters, seconds: float) -> None:
+        self.hospital.books.counter += 1
+        number = str(self.hospital.books.counter)
+        due_at = self.hospital.clock.utc().timestamp() + seconds
+        self.hospital.books.late[number] = Late(operation, dict(parameters), due_at)
+        await self.save()
+        self._late.put_nowait(number)
+
+    async def _happen(self, number: str) -> None:
+        late = self.hospital.books.late.get(number)
+        if late is None:
+            return
+        await asyncio.sleep(late.due_at - self.hospital.clock.utc().timestamp())
+        if self.hospital.books.late.get(number) is not late:
+            return  # the testers have begun new books
+        del self.hospital.books.late[number]
         with suppress(Refused):  # as anybody else would be who comes too late
-            work()
+            self._do(late.operation, late.parameters)
         await self.save()
 
     def _do(self, operation: str, parameters: Parameters) -> Data:

@@ -10,29 +10,25 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from kit.clock import Clock
-from simulators.his.model import ZONE, Bill, Books, Code, Doctor, Lock, Patient, Refused, Trade
+from simulators.his import accounts, slots
+from simulators.his.model import ZONE, Bill, Books, Code, Doctor, Lock, Patient, Refused
+from simulators.his.parameters import Data, Parameters, text, texts, whole
 from simulators.his.seeding import DEPARTMENTS, doctors, first_books, new_bill
 
 LOCK_S: Final = 600.0
-SLOTS: Final = 12
-_MORNING: Final = ("上午", 8)
-_AFTERNOON: Final = ("下午", 14)
-_MINUTES: Final = 15
-_OPEN_DAYS: Final = 8
-_TEXT: Final = "%Y-%m-%d %H:%M:%S"
-Parameters = Mapping[str, Any]  # Any: a JSON document
-Data = dict[str, Any]  # Any: a JSON document
 
 
 class Hospital:
     """One hospital."""
 
-    def __init__(self, clock: Clock, seed: int = 1, books: Books | None = None) -> None:
+    def __init__(self, clock: Clock, seed: int = 1, books: Books | None = None, *, offers_past: bool = False) -> None:
+        """With `offers_past`, today's slots that have begun are offered all the same: for testers in the evening."""
         self.clock = clock
         self.seed = seed
+        self.offers_past = offers_past
         self.doctors = doctors(seed)
         self.books = books if books is not None else first_books(seed, self.now())
         self.operations: Mapping[str, Callable[[Parameters], Data]] = {
@@ -71,14 +67,14 @@ class Hospital:
 
     def create(self, parameters: Parameters) -> Data:
         """A new patient, or the one who has this number."""
-        number = _text(parameters, "id_card")
+        number = text(parameters, "id_card")
         known = next((one for one in self.books.patients.values() if one.id_card == number and number), None)
         if known is None:
             self.books.counter += 1
             known = Patient(
                 patient_id=f"N{self.books.counter:07d}",
                 mzh=f"27{self.books.counter:08d}",
-                name=_text(parameters, "name"),
+                name=text(parameters, "name"),
                 sex=str(parameters.get("sex", "")),
                 birthday=str(parameters.get("birthday", "")),
                 id_card=number,
@@ -97,18 +93,16 @@ class Hospital:
 
     def schedule_group(self, parameters: Parameters) -> Data:
         """Doctors of a department on a day."""
-        department, day = _text(parameters, "dept_id"), self._day(parameters)
+        department, day = text(parameters, "dept_id"), self._day(parameters)
         if department not in {one.dept_id for one in DEPARTMENTS}:
             raise Refused(Code.NOT_FOUND, "科室不存在")
         rows = []
-        for doctor in self.doctors.values():
+        for number, doctor in self.doctors.items():
             if doctor.dept_id == department and not self._is_stopped(doctor):
-                left = sum(
-                    not self._taken(f"{half}", no) for half in self._halves(doctor, day) for no in self._numbers()
-                )
+                left = sum(self._is_free(half, no) for half in slots.halves(number, day) for no in slots.NUMBERS)
                 rows.append(
                     {
-                        "doctor_id": doctor.doctor_id,
+                        "doctor_id": number,
                         "doctor_name": doctor.doctor_name,
                         "title": doctor.title,
                         "reg_level_id": doctor.reg_level_id,
@@ -120,17 +114,18 @@ class Hospital:
 
     def schedule_details(self, parameters: Parameters) -> Data:
         """Slots of a doctor on a day."""
-        doctor, day = self._doctor(_text(parameters, "doctor_id")), self._day(parameters)
+        doctor, day = self._doctor(text(parameters, "doctor_id")), self._day(parameters)
         rows = []
-        for schedule_id, (title, hour) in zip(self._halves(doctor, day), (_MORNING, _AFTERNOON), strict=True):
+        for schedule_id, (_, title, _) in zip(slots.halves(doctor.doctor_id, day), slots.HALVES, strict=True):
             zones = [
                 {
                     "no": no,
-                    "begin": _clock_text(hour, (no - 1) * _MINUTES),
-                    "end": _clock_text(hour, no * _MINUTES),
-                    "left": 0 if self._taken(schedule_id, no) else 1,
+                    "begin": f"{slots.begin(schedule_id, no):%H:%M}",
+                    "end": f"{slots.end(schedule_id, no):%H:%M}",
+                    "left": 1 if self._is_free(schedule_id, no) else 0,
                 }
-                for no in self._numbers()
+                for no in slots.NUMBERS
+                if not self._is_past(schedule_id, no)
             ]
             rows.append(
                 {
@@ -145,14 +140,16 @@ class Hospital:
 
     def schedule_lock(self, parameters: Parameters) -> Data:
         """Keep a slot for a patient."""
-        schedule_id, no = _text(parameters, "schedule_id"), _whole(parameters, "no")
+        schedule_id, no = text(parameters, "schedule_id"), whole(parameters, "no")
         patient = self._patient(parameters)
         doctor = self._doctor(schedule_id.split("-")[0])
         if self._is_stopped(doctor):
             raise Refused(Code.DOCTOR_STOPPED, "医生停诊")
-        if no not in self._numbers() or schedule_id not in self._schedules(doctor):
+        if no not in slots.NUMBERS or schedule_id not in slots.schedules(doctor.doctor_id, self.now().date()):
             raise Refused(Code.NOT_FOUND, "号源不存在")
-        mine = next((one for one in self._live_locks() if (one.schedule_id, one.no) == (schedule_id, no)), None)
+        if self._is_past(schedule_id, no):
+            raise Refused(Code.SLOT_PAST, "号源已过就诊时间")
+        mine = next((one for one in self.locks() if (one.schedule_id, one.no) == (schedule_id, no)), None)
         if mine is not None and mine.patient_id != patient.patient_id:
             raise Refused(Code.SLOT_TAKEN, "号源已被占用")
         if f"{schedule_id}/{no}" in self.books.booked:
@@ -161,36 +158,42 @@ class Hospital:
             self.books.counter += 1
             expires_at = self.clock.utc().timestamp() + LOCK_S
             mine = Lock(
-                f"L{self.books.counter:07d}", schedule_id, no, patient.patient_id, _see_no(schedule_id, no), expires_at
+                f"L{self.books.counter:07d}",
+                schedule_id,
+                no,
+                patient.patient_id,
+                slots.see_no(schedule_id, no),
+                expires_at,
             )
             self.books.locks[mine.pre_id] = mine
         return {
             "pre_id": mine.pre_id,
             "see_no": mine.see_no,
             "reg_fee": doctor.reg_fee,
-            "expires_at": datetime.fromtimestamp(mine.expires_at, ZONE).strftime(_TEXT),
+            "expires_at": datetime.fromtimestamp(mine.expires_at, ZONE).strftime(accounts.TIME),
         }
 
     def schedule_unlock(self, parameters: Parameters) -> Data:
         """Give it back; once more does no harm."""
-        self.books.locks.pop(_text(parameters, "pre_id"), None)
+        self.books.locks.pop(text(parameters, "pre_id"), None)
         return {}
 
     def register_commit(self, parameters: Parameters) -> Data:
         """The slot is paid."""
 
         def commit() -> Data:
-            lock = self.books.locks.get(_text(parameters, "pre_id"))
-            if lock is None or lock.expires_at <= self.clock.utc().timestamp():
+            pre_id = text(parameters, "pre_id")
+            lock = next((one for one in self.locks() if one.pre_id == pre_id), None)
+            if lock is None:
                 raise Refused(Code.SLOT_TAKEN, "号源锁定已失效")
             doctor = self._doctor(lock.schedule_id.split("-")[0])
             if self._is_stopped(doctor):
                 raise Refused(Code.DOCTOR_STOPPED, "医生停诊")
-            if _whole(parameters, "amount") != doctor.reg_fee:
+            if whole(parameters, "amount") != doctor.reg_fee:
                 raise Refused(Code.AMOUNT_DIFFERS, "金额不符")
-            if lock.patient_id != _text(parameters, "patient_id"):
+            if lock.patient_id != text(parameters, "patient_id"):
                 raise Refused(Code.SLOT_TAKEN, "号源已被占用")
-            self.books.booked[f"{lock.schedule_id}/{lock.no}"] = _text(parameters, "trade_no")
+            self.books.booked[f"{lock.schedule_id}/{lock.no}"] = text(parameters, "trade_no")
             del self.books.locks[lock.pre_id]
             department = next(one for one in DEPARTMENTS if one.dept_id == doctor.dept_id)
             return {
@@ -199,17 +202,15 @@ class Hospital:
                 "location": f"{department.location} {department.dept_name}",
             }
 
-        return self._once(parameters, "register", commit)
+        return accounts.commit_once(self.books, self.now(), parameters, "register", commit)
 
     def register_refund(self, parameters: Parameters) -> Data:
         """Take a registration back; the slot is free again."""
-
-        def undo(trade: Trade) -> None:
-            for slot, number in list(self.books.booked.items()):
-                if number == trade.trade_no:
-                    del self.books.booked[slot]
-
-        return self._undo(parameters, undo)
+        data, ended = accounts.refund_once(self.books, self.now(), parameters, "register")
+        for slot, number in list(self.books.booked.items()):
+            if ended is not None and number == ended.trade_no:
+                del self.books.booked[slot]
+        return data
 
     # --- bills ---------------------------------------------------------------------------------------------
 
@@ -258,57 +259,32 @@ class Hospital:
 
         def commit() -> Data:
             bills = self._payable(parameters)
-            if sum(bill.should_money for bill in bills) != _whole(parameters, "amount"):
+            if sum(bill.should_money for bill in bills) != whole(parameters, "amount"):
                 raise Refused(Code.AMOUNT_DIFFERS, "金额不符")
             for bill in bills:
-                bill.state, bill.trade_no = "paid", _text(parameters, "trade_no")
+                bill.state, bill.trade_no = "paid", text(parameters, "trade_no")
             is_medicine = any(bill.kind == "处方" for bill in bills)
             return {"window": f"{1 + self.books.counter % 6} 号取药窗口" if is_medicine else ""}
 
-        return self._once(parameters, "bill", commit)
+        return accounts.commit_once(self.books, self.now(), parameters, "bill", commit)
 
     def charge_refund(self, parameters: Parameters) -> Data:
-        """Bills are unpaid again."""
-
-        def undo(trade: Trade) -> None:
-            for bill in self.books.bills.values():
-                if bill.trade_no == trade.trade_no:
-                    bill.state, bill.trade_no = "unpaid", ""
-
-        return self._undo(parameters, undo)
+        """Some or all of the money of bills goes back; they are unpaid again when nothing is left of it."""
+        data, ended = accounts.refund_once(self.books, self.now(), parameters, "bill")
+        for bill in self.books.bills.values():
+            if ended is not None and bill.trade_no == ended.trade_no:
+                bill.state, bill.trade_no = "unpaid", ""
+        return data
 
     # --- books ---------------------------------------------------------------------------------------------
 
     def trade_check(self, parameters: Parameters) -> Data:
         """Whether a commit has happened."""
-        number = _text(parameters, "trade_no")
-        book = self.books.refunds if parameters.get("business") == "refund" else self.books.trades
-        trade = book.get(number)
-        if trade is None:
-            return {"state": "notfound"}
-        return {"state": "found", "amount": trade.amount, **trade.answer}
+        return accounts.check(self.books, parameters)
 
     def trade_list(self, parameters: Parameters) -> Data:
         """Everything of a day, a page at a time."""
-        day = _text(parameters, "day")
-        offset, length = _whole(parameters, "offset"), min(_whole(parameters, "length"), 5_000)
-        trades = [*self.books.trades.values(), *self.books.refunds.values()]
-        found = sorted((one for one in trades if one.time_trade.startswith(day)), key=lambda one: one.reconciliation_no)
-        rows = [
-            {
-                "trade_no": one.trade_no,
-                "refund_no": one.refund_no,
-                "business": one.business,
-                "amount": one.amount,
-                "pay_channel": one.pay_channel,
-                "trade_channel_payid": one.trade_channel_payid,
-                "time_trade": one.time_trade,
-                "reconciliation_no": one.reconciliation_no,
-                "terminal_type": "kiosk",
-            }
-            for one in found[offset : offset + length]
-        ]
-        return {"total": len(found), "rows": rows}
+        return accounts.page(self.books, parameters)
 
     # --- what testers do -----------------------------------------------------------------------------------
 
@@ -340,60 +316,17 @@ class Hospital:
     def take_slot(self, schedule_id: str, no: int) -> None:
         """Somebody at the counter was faster."""
         self.books.booked[f"{schedule_id}/{no}"] = "COUNTER"
-        for lock in [one for one in self.books.locks.values() if (one.schedule_id, one.no) == (schedule_id, no)]:
+        for lock in [one for one in self.locks() if (one.schedule_id, one.no) == (schedule_id, no)]:
             del self.books.locks[lock.pre_id]
 
+    def locks(self) -> list[Lock]:
+        """Slots that are kept now; what was kept long enough is struck from the books here, and free again."""
+        now = self.clock.utc().timestamp()
+        for lock in [one for one in self.books.locks.values() if one.expires_at <= now]:
+            del self.books.locks[lock.pre_id]
+        return list(self.books.locks.values())
+
     # --- parts ---------------------------------------------------------------------------------------------
-
-    def _once(self, parameters: Parameters, business: str, commit: Callable[[], Data]) -> Data:
-        number = _text(parameters, "trade_no")
-        known = self.books.trades.get(number)
-        if known is not None:
-            if known.amount != _whole(parameters, "amount"):
-                raise Refused(Code.CONFLICT, "同一流水号金额不一致")
-            return known.answer
-        data = commit()
-        self.books.counter += 1
-        data["reconciliation_no"] = f"H{self.books.counter:09d}"
-        self.books.trades[number] = Trade(
-            number,
-            business,
-            _whole(parameters, "amount"),
-            str(parameters.get("pay_channel", "")),
-            str(parameters.get("trade_channel_payid", "")),
-            self.now().strftime(_TEXT),
-            data["reconciliation_no"],
-            answer=data,
-        )
-        return data
-
-    def _undo(self, parameters: Parameters, undo: Callable[[Trade], None]) -> Data:
-        number = _text(parameters, "refund_no")
-        known = self.books.refunds.get(number)
-        if known is not None:
-            return known.answer
-        trade = self.books.trades.get(_text(parameters, "trade_no"))
-        if trade is None:
-            raise Refused(Code.NOT_FOUND, "流水号不存在")
-        if any(one.trade_no == trade.trade_no for one in self.books.refunds.values()):
-            raise Refused(Code.CONFLICT, "已退费")
-        if _whole(parameters, "amount") != trade.amount:
-            raise Refused(Code.AMOUNT_DIFFERS, "金额不符")
-        undo(trade)
-        self.books.counter += 1
-        data = {"reconciliation_no": f"H{self.books.counter:09d}"}
-        self.books.refunds[number] = Trade(
-            trade.trade_no,
-            "refund",
-            -trade.amount,
-            trade.pay_channel,
-            trade.trade_channel_payid,
-            self.now().strftime(_TEXT),
-            data["reconciliation_no"],
-            number,
-            data,
-        )
-        return data
 
     def _payable(self, parameters: Parameters) -> list[Bill]:
         bills = self._bills(parameters)
@@ -405,7 +338,7 @@ class Hospital:
         return bills
 
     def _bills(self, parameters: Parameters) -> list[Bill]:
-        numbers, patient = _texts(parameters, "recipe_ids"), self._patient(parameters)
+        numbers, patient = texts(parameters, "recipe_ids"), self._patient(parameters)
         if len(set(numbers)) < len(numbers):
             raise Refused(Code.PARAMETER, "单据重复")
         bills = [self._bill(number) for number in numbers]
@@ -414,7 +347,7 @@ class Hospital:
         return bills
 
     def _patient(self, parameters: Parameters) -> Patient:
-        found = self.books.patients.get(_text(parameters, "patient_id"))
+        found = self.books.patients.get(text(parameters, "patient_id"))
         if found is None:
             raise Refused(Code.NOT_FOUND, "患者不存在")
         return found
@@ -436,62 +369,18 @@ class Hospital:
 
     def _day(self, parameters: Parameters) -> date:
         try:
-            day = date.fromisoformat(_text(parameters, "date"))
+            day = date.fromisoformat(text(parameters, "date"))
         except ValueError:
             raise Refused(Code.PARAMETER, "日期格式错误") from None
         today = self.now().date()
-        if not today <= day < today + timedelta(days=_OPEN_DAYS):
+        if not today <= day < today + timedelta(days=slots.OPEN_DAYS):
             raise Refused(Code.NOT_FOUND, "未放号")
         return day
 
-    def _live_locks(self) -> list[Lock]:
-        now = self.clock.utc().timestamp()
-        return [lock for lock in self.books.locks.values() if lock.expires_at > now]
+    def _is_free(self, schedule_id: str, no: int) -> bool:
+        if self._is_past(schedule_id, no) or f"{schedule_id}/{no}" in self.books.booked:
+            return False
+        return all((lock.schedule_id, lock.no) != (schedule_id, no) for lock in self.locks())
 
-    def _taken(self, schedule_id: str, no: int) -> bool:
-        if f"{schedule_id}/{no}" in self.books.booked:
-            return True
-        return any((lock.schedule_id, lock.no) == (schedule_id, no) for lock in self._live_locks())
-
-    def _schedules(self, doctor: Doctor) -> set[str]:
-        today = self.now().date()
-        return {half for day in range(_OPEN_DAYS) for half in self._halves(doctor, today + timedelta(days=day))}
-
-    @staticmethod
-    def _halves(doctor: Doctor, day: date) -> tuple[str, str]:
-        return f"{doctor.doctor_id}-{day:%Y%m%d}-1", f"{doctor.doctor_id}-{day:%Y%m%d}-2"
-
-    @staticmethod
-    def _numbers() -> range:
-        return range(1, SLOTS + 1)
-
-
-def _see_no(schedule_id: str, no: int) -> str:
-    return f"{'上' if schedule_id.endswith('1') else '下'}{no:02d}"
-
-
-def _clock_text(hour: int, minutes: int) -> str:
-    return f"{hour + minutes // 60:02d}:{minutes % 60:02d}"
-
-
-def _text(parameters: Parameters, name: str) -> str:
-    value = parameters.get(name)
-    if not isinstance(value, str) or not value or len(value) > 200:  # noqa: PLR2004 - longer than any number
-        raise Refused(Code.PARAMETER, f"缺少参数 {name}")
-    return value
-
-
-def _whole(parameters: Parameters, name: str) -> int:
-    value = parameters.get(name)
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise Refused(Code.PARAMETER, f"参数 {name} 错误")
-    return value
-
-
-def _texts(parameters: Parameters, name: str) -> list[str]:
-    value = parameters.get(name)
-    if not isinstance(value, list) or not 0 < len(value) <= 100 or not all(isinstance(one, str) for one in value):  # noqa: PLR2004 - more than any patient has
-        raise Refused(Code.PARAMETER, f"参数 {name} 错误")
-    return value
+    def _is_past(self, schedule_id: str, no: int) -> bool:
+        return not self.offers_past and slots.begin(schedule_id, no) <= self.now()

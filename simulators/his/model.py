@@ -23,6 +23,7 @@ class Code(IntEnum):
     ALREADY_PAID = 505
     NOT_FOUND = 506
     CONFLICT = 507
+    SLOT_PAST = 508
 
 
 class Refused(Exception):
@@ -140,6 +141,15 @@ class Trade:
 
 
 @dataclass(slots=True)
+class Late:
+    """A call that was never answered and is done later all the same."""
+
+    operation: str
+    parameters: dict[str, Any]  # Any: a JSON document
+    due_at: float
+
+
+@dataclass(slots=True)
 class Books:
     """Everything that changes; kept on disk, so that a killed simulator forgets nothing it has promised."""
 
@@ -151,6 +161,7 @@ class Books:
     booked: dict[str, str] = field(default_factory=dict)
     """`schedule/no` -> trade number."""
     stopped: list[str] = field(default_factory=list)
+    late: dict[str, Late] = field(default_factory=dict)
     counter: int = 0
 
     def document(self) -> dict[str, Any]:
@@ -172,5 +183,6 @@ def books_of(document: dict[str, Any]) -> Books:
         locks={number: Lock(**found) for number, found in document["locks"].items()},
         booked=document["booked"],
         stopped=document["stopped"],
+        late={number: Late(**found) for number, found in document.get("late", {}).items()},
         counter=document["counter"],
     )

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from simulators.faults import Fault
 from simulators.his.desk import Desk, HangUp, hang_up
-from simulators.his.hospital import Parameters
 from simulators.his.model import Code, Refused
+from simulators.his.parameters import Parameters
 
 ZERO_IS_GOOD: Final = frozenset({"register/schedule_lock", "register/schedule_unlock"})
 

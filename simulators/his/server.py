@@ -34,6 +34,8 @@ class Place:
     port: int = 0
     seed: int = 1
     concurrency: int = 64
+    offers_past: bool = False
+    """Today's slots that have begun are offered all the same."""
     told: Callable[[str], None] | None = None
     """Is given the address of the testers' page."""
 
@@ -48,7 +50,9 @@ class HisServer:
         folder = place.folder
         file = None if folder is None else folder / BOOKS_FILE
         self.token = secrets.token_urlsafe(24)
-        hospital = Hospital(clock, place.seed, None if file is None else load_books(file))
+        hospital = Hospital(
+            clock, place.seed, None if file is None else load_books(file), offers_past=place.offers_past
+        )
         self.desk = Desk(hospital, self.token, file, place.concurrency)
         self.soap = Soap(self.desk)
         app = web.Application()

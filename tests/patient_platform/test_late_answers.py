@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 from patient_platform.payment.model import ChannelName, Posting
 from patient_platform.payment.posting import HisPoster
 from simulators.his.hospital import Hospital
-from simulators.his.parameters import Data, Parameters
 from simulators.his.model import Code, Refused
+from simulators.his.parameters import Data, Parameters
 from support.stepped_site import SteppedSite
 
 REVERSE = {ChannelName.WECHAT: "wechat.reverse", ChannelName.ALIPAY: "alipay.cancel"}

@@ -92,6 +92,33 @@ async def test_what_was_answered_is_there_after_a_kill(his: Counter, clock: Manu
     assert not (other / "his.json").exists()
 
 
+async def test_a_late_commit_lands_though_the_simulator_was_killed_meanwhile(
+    his: Counter, clock: ManualClock, tmp_path: Path
+) -> None:
+    await his.fault("charge_commit", "late_success", seconds=30)
+    with pytest.raises(aiohttp.ClientError):
+        await his.call("bill/charge_commit", **PAID)
+    other = tmp_path / "after"
+    other.mkdir()
+    (other / "his-books.json").write_bytes((tmp_path / "his-books.json").read_bytes())
+    clock.advance(30)
+    async with counter(other, clock) as again:
+        await wait_for(lambda: "T1" in again.server.desk.hospital.books.trades)
+        assert again.server.desk.hospital.books.late == {}
+
+
+async def test_new_books_know_nothing_of_a_late_commit(his: Counter) -> None:
+    await his.fault("charge_commit", "late_success", seconds=0.01)
+    with pytest.raises(aiohttp.ClientError):
+        await his.call("bill/charge_commit", **PAID)
+    await his.sim("POST", "reset")
+    await his.fault("charge_commit", "late_success", seconds=0.02)
+    with pytest.raises(aiohttp.ClientError):
+        await his.call("bill/charge_commit", **(PAID | {"trade_no": "T2"}))
+    await wait_for(lambda: "T2" in his.server.desk.hospital.books.trades)
+    assert not await is_known(his)
+
+
 async def test_only_the_owner_reads_what_it_writes(his: Counter, tmp_path: Path) -> None:
     await his.call("register/department_list")
     modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("token", "his.json", "his-books.json")}

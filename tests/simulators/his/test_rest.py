@@ -149,11 +149,51 @@ async def test_of_two_kiosks_one_gets_the_slot(his: Counter) -> None:
     assert sorted(one.result() for one in tries) == [0, 501]
 
 
+async def test_the_money_of_a_bill_goes_back_in_parts_and_never_more_than_was_paid(his: Counter) -> None:
+    await his.call("bill/charge_commit", **PAID)
+    back = {"trade_no": "T1", "refund_no": "B1", "amount": 5_000}
+    first = await his.call("bill/charge_refund", **back)
+    assert first["code"] == 1
+    assert await his.call("bill/charge_refund", **back) == first
+    assert await his.code("bill/charge_refund", **(back | {"amount": 5_001})) == 507
+    assert (await his.call("bill/unpaidfees", patient_id="P000001"))["data"] == {"bills": []}
+    for amount in (0, 10_101, 15_100):
+        assert await his.code("bill/charge_refund", **(back | {"refund_no": "B2", "amount": amount})) == 504
+    assert await his.code("register/register_refund", **(back | {"refund_no": "B2"})) == 506
+    assert await his.code("bill/charge_refund", **(back | {"refund_no": "B2", "amount": 10_100})) == 1
+    assert await his.code("bill/charge_refund", **(back | {"refund_no": "B3", "amount": 1})) == 507
+    assert len((await his.call("bill/unpaidfees", patient_id="P000001"))["data"]["bills"]) == 2
+    rows = (await his.call("other/trade_list", day="2026-03-02", offset=0, length=10))["data"]["rows"]
+    assert [(row["refund_no"], row["amount"]) for row in rows] == [("", 15_100), ("B1", -5_000), ("B2", -10_100)]
+
+
+async def test_half_a_registration_is_not_given_back(his: Counter) -> None:
+    await his.call("register/register_commit", **commit(await locked(his)))
+    assert await his.code("register/register_refund", trade_no="T9", refund_no="B9", amount=500) == 504
+    assert await his.code("register/schedule_lock", **SLOT, patient_id="P000002") == 501
+
+
+async def test_what_has_begun_is_not_offered_and_not_locked(his: Counter) -> None:
+    """It is ten o'clock: the ninth slot of the morning begins now."""
+    today = {"dept_id": "D01", "doctor_id": "D011", "date": "2026-03-02"}
+    morning, afternoon = (await his.call("register/schedule_details", **today))["data"]["schedules"]
+    assert [zone["begin"] for zone in morning["time_zones"]] == ["10:15", "10:30", "10:45"]
+    assert len(afternoon["time_zones"]) == 12
+    doctors = (await his.call("register/schedule_group", dept_id="D01", date="2026-03-02"))["data"]["doctors"]
+    assert [one["reg_count"] for one in doctors] == [15, 15, 15]
+    lock = SLOT | {"schedule_id": "D011-20260302-1", "patient_id": "P000001"}
+    assert [await his.code("register/schedule_lock", **(lock | {"no": no})) for no in (9, 10)] == [508, 0]
+    his.clock.advance(7 * 3_600)
+    late = (await his.call("register/schedule_details", **today))["data"]["schedules"]
+    assert [one["time_zones"] for one in late] == [[], []]
+
+
 async def test_a_lock_ends_by_itself_or_by_an_unlock(his: Counter) -> None:
     lock = await locked(his)
     assert [await his.code("register/schedule_unlock", pre_id=lock["pre_id"]) for _ in range(2)] == [0, 0]
     lock = await locked(his, "P000002")
     his.clock.advance(601)
+    assert (await his.sim("GET", "state"))["locks"] == 0
     assert (await locked(his))["pre_id"] != lock["pre_id"]
     late = commit(lock, patient_id="P000002")
     assert await his.code("register/register_commit", **late) == 501
