@@ -135,9 +135,7 @@ async def patient_site(
     drives: bool = True,
 ) -> AsyncIterator[PatientSite]:
     """Run it all; without `drives` nothing is done about orders by itself."""
-    place = HisPlace(
-        offers_past=clock is None
-    )  # in memory: writing books is most of its work; no test waits for office hours
+    place = HisPlace(offers_past=clock is None)  # in memory; a test on the real clock waits for no office hours
     clock = clock or SystemClock()
     wallets = PaymentServer(keys, clock, PaymentPlace())
     his = await asyncio.to_thread(HisServer, clock, place)
