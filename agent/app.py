@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.description import Description
 from agent.health.components import ComponentBook
 from agent.health.disk_wear import DiskWatch
 from agent.health.machine import host_facts
@@ -18,8 +18,7 @@ from agent.health.sampler import HostSampler
 from agent.health.usb_tree import UsbWatch
 from agent.local_api.auth import LocalToken
 from agent.local_api.feed import Feed
-from agent.local_api.help_call import help_call_of
-from agent.local_api.help_call import verbs as help_verbs
+from agent.local_api.help_call import check_in_verbs, help_call_of, help_verbs
 from agent.local_api.lease import SessionLease, verbs
 from agent.local_api.metrics import MetricsPage, Reading
 from agent.local_api.server import LocalParts, build_server
@@ -39,15 +38,13 @@ from agent.uplink.upkeep import Upkeep
 from kit.clock import Clock, ServerTime, ulid
 from kit.supervise import SdNotifier, Service, Supervised, serve
 from wire import __version__
-from wire.consumables import ConsumableStatus
 from wire.device_api import AgentState, AlarmView, ComponentHealth, EnrolmentView, HealthView, LinkState
 from wire.faults import FACTS, Fault
-from wire.functions import FunctionStatus
-from wire.presence import Activity, Component, HostFacts
+from wire.presence import Activity
 from wire.profile import Capability
 
 if TYPE_CHECKING:
-    from agent.devices.manager import DeviceManager, Seen
+    from agent.devices.manager import DeviceManager
     from agent.devices.profiles import Place
     from agent.devices.recording import DeviceRecording
     from agent.firmware.service import Firmware
@@ -62,57 +59,6 @@ if TYPE_CHECKING:
 
 PRIVATE = 0o700
 _FAULTS = {fault.value: fault for fault in Fault}
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What the uplink says about this kiosk."""
-
-    facts: HostFacts
-    lease: SessionLease
-    devices: DeviceManager | None = None
-    capabilities: Capabilities | None = None
-
-    def host(self) -> HostFacts:
-        """See `SelfDescription`."""
-        return self.facts
-
-    def components(self) -> list[Component]:
-        """See `SelfDescription`."""
-        seen = [] if self.devices is None else self.devices.seen()
-        return [Component(name="host", kind="host"), *(_component(device) for device in seen)]
-
-    def activity(self) -> Activity:
-        """See `SelfDescription`."""
-        return self.lease.activity()
-
-    def twin_version(self) -> int:
-        """See `SelfDescription`."""
-        return 0
-
-    def open_commands(self) -> list[str]:
-        """See `SelfDescription`."""
-        return []
-
-    def functions(self) -> list[FunctionStatus]:
-        """See `SelfDescription`."""
-        return [] if self.capabilities is None else self.capabilities.functions()
-
-    def consumables(self) -> list[ConsumableStatus]:
-        """See `SelfDescription`."""
-        return [] if self.capabilities is None else self.capabilities.consumables()
-
-
-def _component(device: Seen) -> Component:
-    facts = device.facts
-    return Component(
-        name=device.component,
-        kind=device.capability,
-        model=facts.model,
-        firmware=facts.firmware,
-        serial=facts.serial,
-        capabilities={"state": device.state.value},
-    )
 
 
 class AgentView:
@@ -373,7 +319,11 @@ class Agent:
 
     def _commands(self) -> dict[str, Command]:
         """What pages may ask for."""
-        commands: dict[str, Command] = {**verbs(self.lease), **help_verbs(self.help)}
+        commands: dict[str, Command] = {
+            **verbs(self.lease),
+            **help_verbs(self.help),
+            **check_in_verbs(self._check_in, self.clock),
+        }
         if self.devices is not None and self.spool is not None:
             from agent.local_api.verbs import device_verbs  # noqa: PLC0415 - a kiosk without devices needs none of it
 
@@ -387,6 +337,13 @@ class Agent:
 
             commands |= {name: LateCommand(name, self._engineers) for name in ENGINEERS}
         return commands
+
+    async def _check_in(self) -> str | None:
+        """The code by which an engineer proves to stand here."""
+        from agent.maintenance.checkin import make_code  # noqa: PLC0415 - once a visit
+        from agent.uplink.signing import KioskSigner  # noqa: PLC0415 - the same
+
+        return await make_code(self.view.kiosk(), KioskSigner(lambda: self.uplink.identity), self.clock)
 
     def _engineers(self) -> Mapping[str, Command]:
         """The commands of the maintenance page, loaded when the first of them is asked for."""

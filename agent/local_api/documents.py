@@ -60,7 +60,8 @@ def commands() -> dict[str, Verb]:
     """Every command there is, on no kiosk at all: to be described, not to be run."""
     found = {
         **lease.verbs(_NOBODY),
-        **help_call.verbs(_NOBODY),
+        **help_call.help_verbs(_NOBODY),
+        **help_call.check_in_verbs(_NOBODY, _NOBODY),
         **device_verbs(_NOBODY, _NOBODY),
         **camera_verbs(_NOBODY, _NOBODY, bool),
         **consumables.verbs(_NOBODY, _NOBODY),

@@ -7,21 +7,25 @@ survives a restart with the alarm it is, and no time ends it: whoever looks find
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from agent.errors import InvalidRecord
+from agent.errors import IdentityError, InvalidRecord
 from agent.local_api.dialogue import Progress, Refusal, Verb
 from agent.local_api.feed import Feed
-from agent.local_api.payload import Nothing, Request
+from agent.local_api.payload import Nothing, Payload, Request
 from agent.reporter import OpenAlarm, Reporter
+from kit.clock import Clock
 from wire.device_api import HelpState
 from wire.faults import Fault
 from wire.functions import KIOSK
 
 EVENT: Final = "Kiosk.HelpChanged"
+CODE_LIFE: Final = timedelta(seconds=60)
+_RENEWED_S: Final = 40.0
 
 
 class CallStaff(Request):
@@ -96,7 +100,7 @@ def help_call_of(reporter: Reporter, feed: Feed) -> HelpCall:
     return HelpCall(reporter, lambda now: feed.fact(EVENT, now.model_dump(mode="json", exclude_none=True)))
 
 
-def verbs(help_call: HelpCall) -> dict[str, Verb]:
+def help_verbs(help_call: HelpCall) -> dict[str, Verb]:
     """The commands of `Kiosk.*`."""
 
     async def call(request: CallStaff, _progress: Progress) -> HelpState:
@@ -112,4 +116,40 @@ def verbs(help_call: HelpCall) -> dict[str, Verb]:
         "Kiosk.WithdrawCall": Verb(
             Nothing, withdraw, summary="不再需要帮助 · Help is not needed any more", result=HelpState
         ),
+    }
+
+
+class CheckInCode(Payload):
+    """What an engineer's phone scans from the screen; the fleet server takes it once, and soon."""
+
+    code: str
+    expires_at: AwareDatetime
+
+
+def check_in_verbs(make: Callable[[], Awaitable[str | None]], clock: Clock) -> dict[str, Verb]:
+    """The command that shows that somebody stands before this kiosk; one code serves all who ask within its time."""
+    shown: list[tuple[CheckInCode, float]] = []
+    making = asyncio.Lock()
+
+    async def check_in(_request: Nothing, _progress: Progress) -> CheckInCode:
+        async with making:
+            if not shown or clock.monotonic() >= shown[0][1]:
+                try:
+                    code = await make()
+                except IdentityError as error:
+                    raise Refusal("keyDown", str(error)) from error
+                if code is None:
+                    raise Refusal("notEnrolled", "this kiosk has no identity yet")
+                said = CheckInCode(code=code, expires_at=clock.utc() + CODE_LIFE)
+                shown[:] = [(said, clock.monotonic() + _RENEWED_S)]
+        return shown[0][0]
+
+    return {
+        "Kiosk.CheckInCode": Verb(
+            Nothing,
+            check_in,
+            summary="工作人员签到码 · The code by which an engineer checks in",
+            result=CheckInCode,
+            refusals=("notEnrolled", "keyDown"),
+        )
     }

@@ -180,6 +180,17 @@ describe("calling staff", () => {
     expect(walk.text).toContain("需要帮助？");
   });
 
+  it("shows staff the code to check in with, and says when there is none", async () => {
+    await walk.start();
+    await walk.press("呼叫帮助");
+    walk.agent.endsWith("Kiosk.CheckInCode", { code: "HKC1.zzj-001.1.n.c.s", expires_at: "2026-03-02T00:01:00Z" });
+    await walk.press("工作人员签到");
+    expect(document.querySelector("svg[role=img]")?.getAttribute("aria-label")).toBe("签到二维码");
+    walk.agent.endsWith("Kiosk.CheckInCode", { errorCode: "notEnrolled" }, "commandErrorCode");
+    await walk.press("工作人员签到");
+    expect(walk.text).toContain("现在无法生成签到码");
+  });
+
   it("says so when nobody could be told", async () => {
     await walk.start();
     await walk.press("呼叫帮助");

@@ -18,6 +18,7 @@ export type Barred = "maintenance" | "batteryLow" | null;
 
 const AGAIN_MS = 3_000;
 const CALL_MS = 5_000;
+const CODE_MS = 30_000;
 const PRINT_ANSWER_MS = 60_000;
 const JOBS_LOOKED_AT = 50;
 const SCANNED: RequestOf<"BarcodeReader.Read">["expect"] = ["wechat_pay", "alipay_pay"];
@@ -57,6 +58,16 @@ export class Devices {
 
   async withdrawCall(): Promise<boolean> {
     return this.isDone(this.connection.call("Kiosk.WithdrawCall", {}, { timeoutMs: CALL_MS }));
+  }
+
+  /** What an engineer's phone scans to prove to stand here; null when the kiosk cannot make one. */
+  async checkInCode(): Promise<string | null> {
+    try {
+      return (await this.connection.call("Kiosk.CheckInCode", {}, { timeoutMs: CODE_MS })).code;
+    } catch (error) {
+      if (!(error instanceof CommandFailed)) throw error;
+      return null;
+    }
   }
 
   private async isDone(call: Promise<unknown>): Promise<boolean> {

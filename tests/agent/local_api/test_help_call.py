@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from agent.local_api.help_call import CallStaff, HelpCall
+from agent.errors import IdentityError
+from agent.local_api.dialogue import Refusal
+from agent.local_api.help_call import CallStaff, CheckInCode, HelpCall, check_in_verbs
+from agent.local_api.payload import Nothing
 from kit.clock import ManualClock
 from kit.supervise import TaskGroup
 from support.kiosk_outbox import Kiosk, start_kiosk
@@ -90,3 +94,42 @@ async def test_somebody_who_came_before_ends_no_later_call(tmp_path: Path, clock
 def test_a_call_has_no_room_for_who_it_is(payload: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         CallStaff.model_validate(payload)
+
+
+class Silent:
+    """A command that says nothing before it ends."""
+
+    def event(self, name: str, payload: dict[str, object]) -> None:
+        raise AssertionError(name)
+
+
+async def test_a_code_to_check_in_serves_all_who_ask_within_its_time(clock: ManualClock) -> None:
+    made: list[str] = []
+
+    async def make() -> str:
+        made.append(f"HKC1.{len(made)}")
+        return made[-1]
+
+    verb = check_in_verbs(make, clock)["Kiosk.CheckInCode"]
+
+    async def asked() -> CheckInCode:
+        return CheckInCode.model_validate(await verb.run(Nothing(), Silent()))
+
+    first = await asked()
+    clock.advance(39)
+    assert await asked() == first
+    clock.advance(2)
+    again = await asked()
+    assert (again.code, again.expires_at) == ("HKC1.1", first.expires_at + timedelta(seconds=41))
+
+
+async def test_without_a_key_there_is_no_code(clock: ManualClock) -> None:
+    async def nobody() -> None:
+        return None
+
+    async def broken() -> str:
+        raise IdentityError("the key program failed")
+
+    for make, code in ((nobody, "notEnrolled"), (broken, "keyDown")):
+        with pytest.raises(Refusal, match=code):
+            await check_in_verbs(make, clock)["Kiosk.CheckInCode"].run(Nothing(), Silent())

@@ -124,6 +124,19 @@ export interface components {
             card: components["schemas"]["SocialCardRead"] | components["schemas"]["BankCardRead"];
         };
         /**
+         * CheckInCode
+         * @description What an engineer's phone scans from the screen; the fleet server takes it once, and soon.
+         */
+        CheckInCode: {
+            /** Code */
+            code: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+        };
+        /**
          * CodeKind
          * @description What a code may be to the hospital.
          * @enum {string}
@@ -1943,6 +1956,16 @@ export interface components {
                 request: components["schemas"]["CallStaff"];
                 result: components["schemas"]["HelpState"];
             };
+            "Kiosk.CheckInCode": {
+                events: Record<string, never>;
+                /** Failure */
+                failure: {
+                    errorCode?: ("keyDown" | "notEnrolled") | components["schemas"]["FaultCode"];
+                    fields?: string[];
+                };
+                request: components["schemas"]["Nothing"];
+                result: components["schemas"]["CheckInCode"];
+            };
             "Kiosk.WithdrawCall": {
                 events: Record<string, never>;
                 /** Failure */
@@ -2239,6 +2262,7 @@ export type SchemaCancelled = components['schemas']['Cancelled'];
 export type SchemaCapability = components['schemas']['Capability'];
 export type SchemaCardKind = components['schemas']['CardKind'];
 export type SchemaCardRead = components['schemas']['CardRead'];
+export type SchemaCheckInCode = components['schemas']['CheckInCode'];
 export type SchemaCodeKind = components['schemas']['CodeKind'];
 export type SchemaCodeRead = components['schemas']['CodeRead'];
 export type SchemaColumnPart = components['schemas']['ColumnPart'];
