@@ -23,6 +23,7 @@ TEST_PACKAGES=(
   lrzsz            # judges our YMODEM, both sides
   cups-ipp-utils dbus avahi-daemon # a real IPP printer (ippeveprinter needs the other two) and its judge, ipptool
   nut-server       # a real UPS service
+  prometheus prometheus-alertmanager # judge and run our rules and dashboards
 )
 APT=(apt-get -o DPkg::Lock::Timeout=400 -o Acquire::Retries=3)
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from support.observability import PROMETHEUS, alerts, exposed_names, metric_names, promtool
+from support.observability import (
+    PROMETHEUS,
+    ToolSaysNo,
+    alerts,
+    asks_for,
+    exposed_names,
+    metric_names,
+    promtool,
+    queries,
+    recordings,
+)
 from support.tree import ROOT
 from wire.faults import FACTS, Fault, Severity
 
@@ -41,12 +50,13 @@ def several(*rows: tuple[str, str, str], labels: str = "") -> Case:
 
 
 FLEET = '{job="fleet-server",instance="a"}'
-CASES: dict[str, Case] = {
+CASES: dict[str, Case] = {  # `%s`: another job than the one that is missed, or that one
     "FleetServerDown": case(f"up{FLEET}", "0", "1"),
     "FleetServerMissing": case('up{job="%s"}', "1", "1"),
     "FleetServerRestarts": case(f"process_start_time_seconds{FLEET}", "+60", "1"),
     "FleetServerErrors": several(
-        ('fleet_http_requests_total{status="500"}', "+6", "+4"), ('fleet_http_requests_total{status="200"}', "+94", "+96")
+        ('fleet_http_requests_total{status="500"}', "+6", "+4"),
+        ('fleet_http_requests_total{status="200"}', "+94", "+96"),
     ),
     "FleetRequestsRefused": case('fleet_http_refused_total{server="api",reason="host"}', "+70", "+50"),
     "FleetLeaderGone": several(
@@ -58,7 +68,9 @@ CASES: dict[str, Case] = {
     "FleetStoreFailing": case(f"fleet_store_answers{FLEET}", "0", "1"),
     "FleetCommitsRetried": case("fleet_uplink_commit_retries_total", "+6", "+1"),
     "FleetIngestLag": several(
-        (f'{LAG}{{le="5.0"}}', "+90", "+100"), (f'{LAG}{{le="10.0"}}', "+100", "+100"), (f'{LAG}{{le="+Inf"}}', "+100", "+100")
+        (f'{LAG}{{le="5.0"}}', "+90", "+100"),
+        (f'{LAG}{{le="10.0"}}', "+100", "+100"),
+        (f'{LAG}{{le="+Inf"}}', "+100", "+100"),
     ),
     "FleetQueueLag": case(f"fleet_uplink_backlog_messages{FLEET}", "201", "200"),
     "FleetIngestStalled": several(
@@ -66,7 +78,8 @@ CASES: dict[str, Case] = {
         ('fleet_uplink_batches_total{job="fleet-server",outcome="stored"}', "7", "+1"),
     ),
     "FleetRecordsRejected": several(
-        ('fleet_uplink_records_total{outcome="rejected"}', "+1", "4"), ('fleet_uplink_records_total{outcome="stored"}', "+9", "+9")
+        ('fleet_uplink_records_total{outcome="rejected"}', "+1", "4"),
+        ('fleet_uplink_records_total{outcome="stored"}', "+9", "+9"),
     ),
     "KioskOutboxGrowing": case("fleet_kiosk_outbox_rows_max", "5001", "5000"),
     "FleetBrokerDown": several(
@@ -139,7 +152,6 @@ CASES: dict[str, Case] = {
         (f'{ORDERS}{{outcome="rejected"}}', "+3", "+1"), (f'{ORDERS}{{outcome="posted"}}', "+7", "+9")
     ),
 }
-"""`%s`: absent alerts; another job is there, or the one that is missed."""
 ALERTS = alerts()
 ABSENT = {"FleetServerMissing": "fleet-server", "PatientPlatformMissing": "patient-platform"}
 
@@ -151,7 +163,9 @@ def _minutes(duration: str) -> int:
 
 
 def _values(text: str) -> str:
-    return f"0{text}x{SPAN_MIN}" if text.startswith("+") else f"{text}x{SPAN_MIN}" if text == "NaN" else f"{text}+0x{SPAN_MIN}"
+    if text == "NaN":
+        return " ".join([text] * SPAN_MIN)
+    return f"0{text}x{SPAN_MIN}" if text.startswith("+") else f"{text}+0x{SPAN_MIN}"
 
 
 def _looks(name: str, at_min: float, labels: str | None) -> dict[str, Any]:
@@ -161,18 +175,62 @@ def _looks(name: str, at_min: float, labels: str | None) -> dict[str, Any]:
     return {"expr": expr, "eval_time": f"{int(at_min * 60)}s", "exp_samples": expected}
 
 
-def _groups(name: str, one: Case) -> list[dict[str, Any]]:
-    """Firing late enough and not before its time; quiet for as long as its series lasts."""
-    waits = _minutes(ALERTS[name]["for"]) if "for" in ALERTS[name] else 0
-    window = 32 if "30m" in ALERTS[name]["expr"] or "ratio30m" in ALERTS[name]["expr"] else 17
-    late = waits + window
-    looks = [_looks(name, late, one.labels)] + ([_looks(name, waits - 0.5, None)] if waits else [])
-    groups = []
-    for series, test in ((one.fires, looks), (one.quiet, [_looks(name, late, None)])):
-        job = "another" if series is one.fires else ABSENT.get(name)
-        rows = [{"series": key.replace("%s", str(job)), "values": _values(value)} for key, value in series.items()]
-        groups.append({"name": name, "interval": "30s", "input_series": rows, "promql_expr_test": test})
-    return groups
+def _late(name: str) -> int:
+    """By this minute an alert has to fire: its own time and the longest window of its expression."""
+    rule = ALERTS[name]
+    waits = _minutes(rule["for"]) if "for" in rule else 0
+    return waits + (32 if "30m" in rule["expr"] else 17)
+
+
+def _looked_at(name: str, one: Case) -> list[dict[str, Any]]:
+    """Firing late enough and not before its time."""
+    looks = [_looks(name, _late(name), one.labels)]
+    if "for" in ALERTS[name]:
+        looks.append(_looks(name, _minutes(ALERTS[name]["for"]) - 0.5, None))
+    return looks
+
+
+@dataclass(slots=True)
+class Bench:
+    """Cases that are tried together: none of them has a series that another one's alert asks for."""
+
+    series: dict[str, str] = field(default_factory=dict)
+    looks: list[dict[str, Any]] = field(default_factory=list)
+    has: set[str] = field(default_factory=set)
+    asks: set[str] = field(default_factory=set)
+
+    def takes(self, asks: set[str], has: set[str]) -> bool:
+        """Whether there is room for a case."""
+        return not (asks & self.has or has & self.asks)
+
+    def put(self, name: str, series: dict[str, str], looks: list[dict[str, Any]]) -> None:
+        """Add a case."""
+        self.series |= series
+        self.looks += looks
+        self.has |= {key.partition("{")[0] for key in series}
+        self.asks |= asks_for(ALERTS[name]["expr"])
+
+
+def _benches(*, fires: bool) -> list[dict[str, Any]]:
+    found: list[Bench] = []
+    for name in sorted(CASES, key=_late):
+        one = CASES[name]
+        job = "another" if fires else ABSENT.get(name, "")
+        series = {key.replace("%s", job): value for key, value in (one.fires if fires else one.quiet).items()}
+        looks = _looked_at(name, one) if fires else [_looks(name, _late(name), None)]
+        asks, has = asks_for(ALERTS[name]["expr"]), {key.partition("{")[0] for key in series}
+        bench = next((one for one in found if one.takes(asks, has)), None)
+        if bench is None:
+            found.append(bench := Bench())
+        bench.put(name, series, looks)
+    return [
+        {
+            "interval": "1m",
+            "input_series": [{"series": key, "values": _values(value)} for key, value in bench.series.items()],
+            "promql_expr_test": bench.looks,
+        }
+        for bench in found
+    ]
 
 
 def test_every_alert_is_tried() -> None:
@@ -182,8 +240,8 @@ def test_every_alert_is_tried() -> None:
 def test_every_alert_fires_in_time_and_only_then(tmp_path: Path) -> None:
     document = {
         "rule_files": sorted(str(path) for path in (PROMETHEUS / "rules").glob("*.yml")),
-        "evaluation_interval": "30s",
-        "tests": [group for name, one in CASES.items() for group in _groups(name, one)],
+        "evaluation_interval": "1m",
+        "tests": _benches(fires=True) + _benches(fires=False),
     }
     file = tmp_path / "rules.test.yml"
     file.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
@@ -199,7 +257,10 @@ def test_what_people_read_is_filled_in(tmp_path: Path) -> None:
     ]
     texts = {
         "KiosksMostlyOffline": {"description": "60% 离线; 多半是网络、供电或消息代理。"},
-        "PaidNotPosted": {"description": "最早的一笔已等待 12m 34s。", "description_en": "The oldest waits for 12m 34s."},
+        "PaidNotPosted": {
+            "description": "最早的一笔已等待 12m 34s。",
+            "description_en": "The oldest waits for 12m 34s.",
+        },
     }
     checks = []
     for name, wanted in texts.items():
@@ -226,7 +287,7 @@ def test_rules_and_the_example_are_right_for_promtool() -> None:
 
 def test_promtool_refuses_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "bad.yml").write_text("groups: [{name: a, rules: [{alert: B, expr: 'sum('}]}]")
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(ToolSaysNo):
         promtool("check", "rules", str(tmp_path / "bad.yml"))
 
 
@@ -250,23 +311,18 @@ def test_alerts_that_become_alarms_name_a_code_and_a_component() -> None:
         labels = rule["labels"]
         assert ("fault" in labels) == ("component" in labels), name
         if "fault" in labels:
-            assert FACTS[Fault(labels["fault"])].severity.value == labels["severity"] or labels["fault"] == "disk_low", name
+            assert (
+                FACTS[Fault(labels["fault"])].severity.value == labels["severity"] or labels["fault"] == "disk_low"
+            ), name
 
 
 def test_rules_ask_only_for_what_is_exposed() -> None:
-    recorded: set[str] = set()
-    asked: set[str] = set()
-    for path in sorted((PROMETHEUS / "rules").glob("*.yml")):
-        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
-            for rule in group["rules"]:
-                recorded |= {rule["record"]} if "record" in rule else set()
-                asked |= metric_names(rule["expr"])
-    assert asked - recorded - exposed_names() - {"up"} == set()
-    assert recorded <= asked | _recorded_for_panels(), "a recording that nobody uses"
+    recorded = recordings()
+    expressions = [*recorded.values(), *(rule["expr"] for rule in ALERTS.values())]
+    asked = set().union(*map(metric_names, expressions))
+    assert asked - set(recorded) - exposed_names() - {"up"} == set()
+    assert set(recorded) - asked - _asked_by_panels() == set(), "nobody uses it"
 
 
-def _recorded_for_panels() -> set[str]:
-    found: set[str] = set()
-    for path in (ROOT / "dashboards" / "grafana").glob("*.json"):
-        found |= metric_names(path.read_text(encoding="utf-8"))
-    return found
+def _asked_by_panels() -> set[str]:
+    return set().union(*(metric_names(expression) for _, expression in queries()))
