@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import re
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -41,11 +42,13 @@ from patient_platform.app import (
     require_schema,
 )
 from patient_platform.app import run as run_platform
-from patient_platform.audit.model import AuditBreak, AuditHead, AuditRow
+from patient_platform.audit.model import AuditBreak, AuditEntry, AuditHead, AuditRow
 from patient_platform.errors import PlatformError, Refusal, SetupError
 from patient_platform.identity.vault import rotate
 from patient_platform.money import Fen, to_yuan
 from patient_platform.payment.channels.certificates import CertificateWatch, Urgency
+from patient_platform.payment.model import Order
+from patient_platform.payment.service import PAPERS_AGE
 from patient_platform.reconciliation.model import NAMES, Batch, BatchState
 from patient_platform.settings import ENV_PREFIX, SETTINGS_FILE, Settings
 from wire import __version__
@@ -84,6 +87,8 @@ keys = typer.Typer(help="加密密钥 (keys that seal personal data)。", no_arg
 cli.add_typer(keys, name="keys")
 audit = typer.Typer(help="审计记录: 哪台自助机查询、收款、退款 (audit trail)。", no_args_is_help=True)
 cli.add_typer(audit, name="audit")
+papers = typer.Typer(help="凭条: 哪台自助机正在打印, 人工放行 (papers that kiosks print)。", no_args_is_help=True)
+cli.add_typer(papers, name="papers")
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -240,11 +245,53 @@ def verify_audit(
 def rotate_keys(data_dir: DataDir = None) -> None:
     """新增密钥并从现在起使用; 旧密钥保留用于解密, 需重启服务 (add a key; restart afterwards)。"""
     settings = _settings(data_dir)
-    try:
-        name = rotate(settings.data_dir / "keys.json")
-    except SetupError as error:
-        _fail(Exit.SETUP, str(error))
-    out.print(f"现用密钥 (active key): {name}; 请备份 keys.json 并重启服务")
+
+    async def work() -> str:
+        async with _platform(settings) as platform:
+            name = await asyncio.to_thread(rotate, settings.data_dir / "keys.json")
+            out.print(f"现用密钥 (active key): {name}; 请备份 keys.json 并重启服务")
+            await platform.audit.note(AuditEntry(_console(), "keys.rotated", None, "ok", {"key": name}))
+            return name
+
+    _run(work())
+
+
+@papers.command(name="list")
+def list_papers(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """正在打印或打印未回报的凭条 (papers that kiosks hold)。"""
+    settings = _settings(data_dir)
+
+    async def work() -> Sequence[Order]:
+        async with _platform(settings) as platform:
+            return await platform.orders.printing(platform.clock.utc() - PAPERS_AGE)
+
+    held = _run(work())
+    if as_json:
+        rows = [
+            {"order": one.order, "case": one.case_number, "kiosk": one.paper_kiosk, "at": one.paper_at} for one in held
+        ]
+        out.print_json(json.dumps(rows, default=str))
+        return
+    table = Table("订单 (order)", "业务号 (case)", "自助机 (kiosk)", "开始 (since)", box=None, pad_edge=False)
+    for one in held:
+        since = "" if one.paper_at is None else f"{one.paper_at:%Y-%m-%d %H:%M:%S}Z"
+        table.add_row(one.order, one.case_number, one.paper_kiosk or "", since)
+    out.print(table)
+
+
+@papers.command(name="release")
+def release_paper(
+    order: Annotated[str, typer.Argument(help="订单号 (order), 见 papers list。")], data_dir: DataDir = None
+) -> None:
+    """放行: 确认那台自助机没有出纸后, 立即允许别的自助机补打 (let another kiosk print it now)。"""
+    settings = _settings(data_dir)
+
+    async def work() -> Order:
+        async with _platform(settings) as platform:
+            return await platform.payments.release_paper(order, _console())
+
+    released = _run(work())
+    out.print(f"已放行 (released): {released.order}, 原在 (was at) {released.paper_kiosk}; 再打即标记补打 (a copy)")
 
 
 def _show(batch: Batch) -> None:
@@ -273,6 +320,15 @@ def _show(batch: Batch) -> None:
             *("-" if amount is None else to_yuan(amount) for amount in amounts),
         )
     out.print(table)
+
+
+def _console() -> str:
+    """Who sits at the console, for the audit trail: the account of the process, whatever the environment says."""
+    try:
+        account = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        account = str(os.getuid())
+    return f"console:{account}"[:64]
 
 
 def _plain(batch: Batch) -> dict[str, Any]:  # Any: a JSON document

@@ -22,7 +22,7 @@ class AuditEntry:
     """Something somebody did or tried. `target` is an order or a patient by our own reference."""
 
     actor: str
-    """A kiosk, `worker`, or `console`."""
+    """A kiosk, `worker`, or `console:` and the account of whoever is there."""
     action: str
     target: str | None
     outcome: str

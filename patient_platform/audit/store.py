@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, MetaData
+from sqlalchemy import BigInteger, MetaData, insert, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import Field, SQLModel, col, select
 
 from kit.store import Database, Json, UtcDateTime, metadata_of
@@ -42,6 +43,18 @@ class AuditLine(_Row, table=True):
     chain: str = Field(max_length=64)
 
 
+async def append(connection: AsyncConnection, entry: AuditEntry, at: datetime) -> None:
+    """Add one row at the end within the transaction that does what it tells of: both are there, or neither.
+
+    The head stays locked until that transaction ends; whoever locks other rows too does so first.
+    """
+    asked = select(AuditHeadRow.no, AuditHeadRow.chain).where(col(AuditHeadRow.id) == 1).with_for_update()
+    no, chain = (await connection.execute(asked)).one()
+    row = chained(AuditHead(no, chain), entry, at)
+    await connection.execute(update(AuditHeadRow).where(col(AuditHeadRow.id) == 1).values(no=row.no, chain=row.chain))
+    await connection.execute(insert(AuditLine), [{name: getattr(row, name) for name in AuditRow.__slots__}])
+
+
 class AuditStore:
     """Adds and reads rows."""
 
@@ -50,12 +63,7 @@ class AuditStore:
 
     async def append(self, entry: AuditEntry, at: datetime) -> None:
         """Add one row at the end. Raises: StoreBusy."""
-        async with self._database.session() as session:
-            head = await session.get_one(AuditHeadRow, 1, with_for_update=True)
-            row = chained(AuditHead(head.no, head.chain), entry, at)
-            head.no, head.chain = row.no, row.chain
-            session.add(head)
-            session.add(AuditLine(**{name: getattr(row, name) for name in AuditRow.__slots__}))
+        await self._database.transact(lambda connection: append(connection, entry, at))
 
     async def head(self) -> AuditHead:
         """The end of the trail as it is noted beside the rows."""

@@ -290,7 +290,7 @@ class Driver:
         now = self.clock.utc()
         due = rules.due_at(after)
         after = replace(after, version=before.version + 1, due_at=due)
-        change = Change(before, after, bookings, note, Lease.TAKE, now + timedelta(seconds=LEASE_S))
+        change = Change(before, after, bookings, note, Lease.TAKE, now + timedelta(seconds=LEASE_S), now)
         if not await self.store.save(change, self.owner):
             return None
         self.observer.changed(before, after)

@@ -305,6 +305,16 @@ class Order:
         """Eight characters people can read aloud; the tail of the order's number."""
         return f"{self.order[-8:-4]}-{self.order[-4:]}"
 
+    @property
+    def newest_at(self) -> datetime:
+        """The newest time this order knows: steps carry their own times."""
+        times = [self.created_at, self.posting_touched_at, self.ended_at, self.posted_at, self.paper_at]
+        for leg in self.legs:
+            times += [leg.created_at, leg.touched_at, leg.submitted_at]
+        for refund in self.refunds:
+            times += [refund.requested_at, refund.touched_at]
+        return max(time for time in times if time is not None)
+
     def find(self, trade_no: str) -> Leg | None:
         """The leg with this trade number."""
         return next((leg for leg in self.legs if leg.trade_no == trade_no), None)

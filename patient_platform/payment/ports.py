@@ -170,6 +170,10 @@ class Change:
     lease: Lease = Lease.KEEP
     lease_until: datetime | None = None
     """With `Lease.TAKE`: until when only this process works on it."""
+    at: datetime | None = None
+    """When it happened; without it the newest time that the order knows."""
+    staff: str | None = None
+    """Who at the console asked for it."""
 
 
 class KeyTaken(Exception):

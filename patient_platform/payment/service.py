@@ -27,6 +27,7 @@ from patient_platform.payment.machine import FULFILMENT
 from patient_platform.payment.model import (
     Business,
     ChannelName,
+    Fulfilment,
     FulfilmentEvent,
     Leg,
     LegKind,
@@ -252,6 +253,24 @@ class Payments:
                 return saved
         raise Refusal("order_busy", "the order is changing, try again", status=503)
 
+    async def release_paper(self, number: str, staff: str) -> Order:
+        """Let another kiosk print it now: somebody has seen that the one which holds it will not.
+
+        Raises:
+            Refusal: `order_unknown`, `not_printing`.
+        """
+        for _ in range(SAVES_MAX):
+            order = await self.store.get(number)
+            if order is None:
+                raise Refusal("order_unknown", "there is no such order", status=404)
+            if order.fulfilment is not Fulfilment.PRINTING or order.paper_kiosk is None:
+                raise Refusal("not_printing", "no kiosk is printing this")
+            after = transitions.fulfil(order, FulfilmentEvent.UNCERTAIN, order.paper_kiosk, self._clock.utc())
+            saved = await self._save(order, after, "paper released", staff=staff)
+            if saved is not None:
+                return saved
+        raise Refusal("order_busy", "the order is changing, try again", status=503)
+
     async def give_back(self, number: str, kiosk: str) -> Order:
         """Return what was paid and posted: first the HIS takes its posting back, then the money goes.
 
@@ -424,10 +443,12 @@ class Payments:
         *,
         bookings: tuple[Booking, ...] = (),
         lease: bool = False,
+        staff: str | None = None,
     ) -> Order | None:
         after = replace(after, version=before.version + 1, due_at=rules.due_at(after))
-        until = self._clock.utc() + timedelta(seconds=LEASE_S) if lease else None
-        change = Change(before, after, bookings, note, Lease.TAKE if lease else Lease.KEEP, until)
+        now = self._clock.utc()
+        until = now + timedelta(seconds=LEASE_S) if lease else None
+        change = Change(before, after, bookings, note, Lease.TAKE if lease else Lease.KEEP, until, now, staff)
         if not await self.store.save(change, self._driver.owner):
             return None
         self.changed(before, after)

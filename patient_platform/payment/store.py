@@ -35,7 +35,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import Field, SQLModel
 
 from kit.store import Database, Dialect, Json, UtcDateTime, metadata_of
+from patient_platform.audit.store import append
 from patient_platform.money import Fen
+from patient_platform.payment.decisions import decisions
 from patient_platform.payment.ledger import Booking, Entry
 from patient_platform.payment.model import (
     Business,
@@ -265,7 +267,7 @@ class SqlOrderStore:
         statement = update(ORDERS).where(ORDERS.c.order == before.order, ORDERS.c.version == before.version)
         if (await connection.execute(statement.values(values))).rowcount != 1:
             return False
-        at = _moment(after)
+        at = change.at or after.newest_at
         await self._save_parts(connection, before, after)
         if change.bookings:
             await connection.execute(
@@ -273,6 +275,8 @@ class SqlOrderStore:
             )
         if change.note:
             await connection.execute(insert(HISTORY), [_history(after, change.note, at)])
+        for decision in decisions(before, after, change.staff):
+            await append(connection, decision, at)
         if is_over(after) and not is_over(before):
             await connection.execute(delete(CLAIMS).where(CLAIMS.c.order == after.order))
         return True
@@ -348,6 +352,12 @@ class SqlOrderStore:
 
     # --- for reconciliation and operators ------------------------------------------------------------------
 
+    async def printing(self, since: datetime) -> list[Order]:
+        """Orders made since then whose paper a kiosk has taken and not told of."""
+        async with self._database.read() as connection:
+            is_printing = ORDERS.c.fulfilment == Fulfilment.PRINTING.value
+            return await _read(connection, is_printing & (ORDERS.c.created_at >= since), limit=100)
+
     async def balances(self) -> dict[str, Fen]:
         """What every ledger account holds."""
         async with self._database.read() as connection:
@@ -414,16 +424,6 @@ def _plain(item: object, names: Sequence[str]) -> dict[str, object]:
 def _order(order: Order) -> dict[str, object]:
     values = _plain(order, _ORDER_FIELDS)
     return {**values, "keys": list(order.keys), "is_over": is_over(order)}
-
-
-def _moment(order: Order) -> datetime:
-    """The newest time this step knows: steps carry their own times, the store reads no clock."""
-    times = [order.created_at, order.posting_touched_at, order.ended_at, order.posted_at]
-    for leg in order.legs:
-        times += [leg.created_at, leg.touched_at, leg.submitted_at]
-    for refund in order.refunds:
-        times += [refund.requested_at, refund.touched_at]
-    return max(time for time in times if time is not None)
 
 
 def _history(order: Order, note: str, at: datetime) -> dict[str, object]:

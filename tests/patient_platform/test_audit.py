@@ -17,6 +17,9 @@ from kit.store import Database, Dialect
 from patient_platform.audit.model import AuditEntry, AuditHead, AuditRow
 from patient_platform.audit.service import AuditTrail
 from patient_platform.audit.store import AuditStore
+from patient_platform.payment.model import Money
+from patient_platform.payment.ports import Change
+from patient_platform.payment.rules import REVERSALS_MAX
 from simulators.payments.keys import Keys
 from support.stepped_site import SteppedSite, stepped_site
 
@@ -58,6 +61,48 @@ async def test_who_could_not_be_found_is_noted_too(till: SteppedSite) -> None:
     assert (await till.site.call("POST", "sessions", {"medium": medium})).status == 404
     (row,) = await till.site.platform.audit.rows(10)
     assert (row.actor, row.outcome) == ("kiosk-1", "patient_unknown")
+
+
+async def told(till: SteppedSite, order: str) -> list[tuple[str, dict[str, Any]]]:  # Any: a JSON document
+    """What workers decided about an order, the first decision first."""
+    rows = [row for row in await till.site.platform.audit.rows(100, order) if row.actor == "worker"]
+    assert await till.site.platform.audit.verify() is None
+    return [(row.action, dict(row.fields)) for row in rows[::-1]]
+
+
+async def test_a_worker_answers_for_a_refund_it_decided(till: SteppedSite) -> None:
+    order = await till.order_bills(1)
+    hospital = till.site.his.desk.hospital
+    shown = await till.pay(order, channel="wechat", method="qr_code")
+    bills = [bill.recipe_id for bill in hospital.books.bills.values() if bill.patient_id == "P000001"]
+    hospital.change_bill(bills[0], "void")
+    await till.site.phone("pay", qr=shown["qr_text"])
+    await till.pass_time(60.0)
+    amount = (await till.kept(order)).amount_fen
+    facts = {"refund_no": f"{order}01R1", "reason": "bill_void", "amount_fen": amount}
+    assert await told(till, order) == [("refund.decided", facts), ("refund.done", facts)]
+
+
+async def test_a_worker_answers_for_a_reversal_and_for_what_it_leaves_to_people(till: SteppedSite) -> None:
+    order = await till.order_bills(1)
+    begun = await till.pay_by_code(order, asks_password=True)
+    assert begun["advice"] == "confirm_on_phone"
+    for _ in range(REVERSALS_MAX):
+        await till.site.wallet_fault("wechat.reverse", "drop_before")
+    await till.pass_time(24 * 3_600.0)
+    kept = await till.kept(order)
+    facts = {"trade_no": f"{order}01", "channel": "wechat", "reason": "timed_out", "amount_fen": kept.amount_fen}
+    assert await told(till, order) == [("payment.reverse", facts), ("payment.manual", facts)]
+
+
+async def test_a_step_that_was_not_saved_is_not_told_of(till: SteppedSite) -> None:
+    order = await till.order_bills(1)
+    await till.pay_by_code(order, asks_password=True)
+    kept = await till.kept(order)
+    leg = replace(kept.legs[0], state=Money.REVERSING)
+    stale = Change(replace(kept, version=kept.version - 1), replace(kept.with_leg(leg), version=kept.version + 1))
+    assert not await till.site.platform.orders.save(stale, "paused too long")
+    assert await told(till, order) == []
 
 
 async def trail(database: Database, clock: ManualClock) -> AuditTrail:

@@ -52,11 +52,28 @@ def test_a_day_is_a_date(day: str, tmp_path: Path) -> None:
 
 
 def test_a_new_key_is_used_and_the_old_one_kept(tmp_path: Path) -> None:
-    assert runner.invoke(cli, ["keys", "rotate", "--data-dir", str(tmp_path)]).exit_code == 0
+    where = ["--data-dir", str(tmp_path)]
+    assert runner.invoke(cli, ["keys", "rotate", *where]).exit_code == Exit.SETUP  # nowhere to note it
+    assert runner.invoke(cli, ["migrate", *where]).exit_code == 0
+    assert runner.invoke(cli, ["keys", "rotate", *where]).exit_code == 0
     kept = json.loads((tmp_path / "keys.json").read_text())
     assert kept["active"] == "k2"
     assert set(kept["keys"]) == {"k1", "k2"}
     assert (tmp_path / "keys.json").stat().st_mode & 0o077 == 0
+    shown = runner.invoke(cli, ["audit", "show", "--json", *where])
+    [row] = json.loads(shown.output)
+    assert (row["action"], row["fields"]) == ("keys.rotated", {"key": "k2"})
+    assert row["actor"].startswith("console:")
+    assert runner.invoke(cli, ["audit", "verify", *where]).exit_code == 0
+
+
+def test_a_paper_nobody_prints_cannot_be_released(tmp_path: Path) -> None:
+    where = ["--data-dir", str(tmp_path)]
+    assert runner.invoke(cli, ["migrate", *where]).exit_code == 0
+    assert runner.invoke(cli, ["papers", "list", "--json", *where]).output.strip() == "[]"
+    refused = runner.invoke(cli, ["papers", "release", "0" * 26, *where])
+    assert refused.exit_code == Exit.REFUSED
+    assert "order_unknown" in refused.output
 
 
 def test_the_audit_trail_is_shown_and_verified(tmp_path: Path) -> None:

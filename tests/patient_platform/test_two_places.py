@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kit.supervise import TaskGroup, spawn
+from patient_platform.errors import Refusal
 from patient_platform.payment.model import Money
 from patient_platform.payment.rules import PRINT_HOLD
 from support.patient_site import Answer
@@ -128,6 +129,25 @@ async def test_28_two_kiosks_print_at_once_and_one_may(till: SteppedSite, ahead:
         assert (await said(till, order, "printed"))["code"] == "printing_elsewhere"
     assert (await till.kept(order)).prints == 1
     assert (await said(till, order, "printed", winner)).status == 200
+
+
+async def test_28_staff_give_a_paper_free_that_a_kiosk_holds(till: SteppedSite) -> None:
+    order = await paid_registration(till)
+    payments, platform = till.site.platform.payments, till.site.platform
+    with pytest.raises(Refusal, match="no kiosk is printing this"):
+        await payments.release_paper(order, "console:lin")
+    await said(till, order, "printing")
+    [held] = await platform.orders.printing(till.clock.utc() - PRINT_HOLD)
+    assert (held.order, held.paper_kiosk) == (order, "kiosk-1")
+    there = f"sessions/{await till.site.identify(2, 'kiosk-2')}/papers/{order}"
+    assert (await till.site.call("POST", there, kiosk="kiosk-2"))["code"] == "printing_elsewhere"
+    await payments.release_paper(order, "console:lin")
+    assert (await till.site.call("POST", there, kiosk="kiosk-2"))["fulfilment"] == "printing"
+    assert (await till.site.call("GET", f"orders/{order}/receipt", kiosk="kiosk-2"))["fields"]["copy"] == "补打"
+    assert (await said(till, order, "printed"))["code"] == "printing_elsewhere"  # too late: it is another's now
+    [row] = [row for row in await platform.audit.rows(50, order) if row.actor.startswith("console")]
+    assert (row.actor, row.action, row.fields) == ("console:lin", "paper.released", {"kiosk": "kiosk-1"})
+    assert await platform.audit.verify() is None
 
 
 async def test_28_a_kiosk_that_never_said_how_it_went_is_waited_for_and_then_not(till: SteppedSite) -> None:
