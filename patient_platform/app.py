@@ -41,7 +41,7 @@ from patient_platform.identity.store import IdentityStore
 from patient_platform.identity.vault import Vault, open_vault
 from patient_platform.kiosk import Desk, kiosk_routes
 from patient_platform.payment.channels.alipay import Alipay, App
-from patient_platform.payment.channels.breaker import Breaker
+from patient_platform.payment.channels.breaker import Breaker, CallOutcome
 from patient_platform.payment.channels.certificates import CertificateWatch
 from patient_platform.payment.channels.notify import notify_handlers, v3_of
 from patient_platform.payment.channels.wechat_signing import WechatKeys, private_key, public_key
@@ -56,6 +56,8 @@ from patient_platform.payment.pressing import show
 from patient_platform.payment.routes import Paper, order_routes, paper_routes
 from patient_platform.payment.service import Payments
 from patient_platform.payment.store import SqlOrderStore
+from patient_platform.reconciliation.figures import METRICS as RECONCILIATION_METRICS
+from patient_platform.reconciliation.figures import show as show_reconciliation
 from patient_platform.reconciliation.service import Reconciliation
 from patient_platform.reconciliation.store import ReconciliationStore
 from patient_platform.registration.routes import registration_routes
@@ -76,6 +78,7 @@ METRICS: Final = (
     MetricSpec("patient_certificate_left_days", Kind.GAUGE, "until a certificate runs out", ("certificate",)),
     MetricSpec("patient_his_up", Kind.GAUGE, "1 while the HIS answers"),
     *PRESSING_METRICS,
+    *RECONCILIATION_METRICS,
 )
 _OUTCOMES: Final = frozenset({Posting.POSTED, Posting.REJECTED, Posting.MANUAL})
 log = get_logger(__name__)
@@ -326,6 +329,7 @@ def _metrics_handler(platform: Platform) -> Callable[[web.Request], Awaitable[we
         platform.metrics.gauge("patient_his_up").set(platform.health.is_up)
         now = platform.clock.utc()
         show(platform.metrics, await platform.orders.pressing(now), now)
+        show_reconciliation(platform.metrics, await platform.reconciliation.newest())
         for name, breaker in platform.channels.items():
             platform.metrics.gauge("patient_channel_open", channel=name.value).set(breaker.is_open_for_business)
         wechat = v3_of(platform.raw)
@@ -408,9 +412,14 @@ def _alipay(settings: AlipaySettings, notify_url: str, http: aiohttp.ClientSessi
     return Alipay(http, app, clock)
 
 
-def _call_counter(metrics: Metrics, channel: ChannelName) -> Callable[[str], None]:
-    def count(outcome: str) -> None:
-        metrics.counter("patient_channel_calls_total", channel=channel.value, outcome=outcome).inc()
+def _call_counter(metrics: Metrics, channel: ChannelName) -> Callable[[CallOutcome], None]:
+    counters = {
+        outcome: metrics.counter("patient_channel_calls_total", channel=channel.value, outcome=outcome.value)
+        for outcome in CallOutcome  # all are there from the start: a rate needs a zero to rise from
+    }
+
+    def count(outcome: CallOutcome) -> None:
+        counters[outcome].inc()
 
     return count
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Final
 
 from patient_platform.money import NOTHING, Fen
 from patient_platform.payment.model import ChannelName
@@ -30,6 +31,8 @@ class Code(StrEnum):
     X1 = "X1"
 
 
+FINE: Final = frozenset({Code.OK, Code.FOREIGN, Code.D1})
+"""Nobody has to look at these."""
 NAMES: dict[Code, tuple[str, str]] = {
     Code.OK: ("平", "balanced"),
     Code.FOREIGN: ("外来单(非本系统)", "another system's trade"),
@@ -143,6 +146,4 @@ class Batch:
     @property
     def is_balanced(self) -> bool:
         """Whether nobody has to look at anything."""
-        return self.state is BatchState.DONE and not any(
-            finding.code not in {Code.OK, Code.FOREIGN, Code.D1} for finding in self.findings
-        )
+        return self.state is BatchState.DONE and all(finding.code in FINE for finding in self.findings)

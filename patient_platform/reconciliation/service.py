@@ -59,6 +59,10 @@ class Reconciliation:
         """What the last run of a day found."""
         return await self._store.latest(day)
 
+    async def newest(self) -> list[Batch]:
+        """The last run of the newest day of each channel, without its findings."""
+        return await self._store.newest()
+
     async def _compare(self, day: date, name: ChannelName, his: Sequence[HisTrade] | None) -> Batch:
         version = await self._store.next_version(day, name)
         now = self._clock.utc()

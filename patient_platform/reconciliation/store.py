@@ -87,6 +87,16 @@ class ReconciliationStore:
             for start in range(0, len(values), _AT_ONCE):
                 await connection.execute(insert(FindingRow), values[start : start + _AT_ONCE])
 
+    async def newest(self) -> list[Batch]:
+        """The newest comparison of the newest day of every channel, without its findings."""
+        found = []
+        async with self._database.read_session() as session:
+            for channel in ChannelName:
+                asked = select(BatchRow).where(BatchRow.channel == channel.value)
+                asked = asked.order_by(col(BatchRow.day).desc(), col(BatchRow.version).desc()).limit(1)
+                found += [_batch(row, ()) for row in await session.exec(asked)]
+        return found
+
     async def latest(self, day: date) -> list[Batch]:
         """The newest comparison of every channel."""
         newest: dict[str, BatchRow] = {}

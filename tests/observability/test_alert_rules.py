@@ -148,6 +148,10 @@ CASES: dict[str, Case] = {  # `%s`: another job than the one that is missed, or 
     "ManualCases": case('patient_manual{what="refund"}', "1", "0", 'what="refund"'),
     "OrdersOverdue": case("patient_orders_overdue", "1", "0"),
     "RefundsPilingUp": case("patient_refunds_open", "21", "20"),
+    "ReconciliationDiffers": case('patient_reconciliation_balanced{channel="wechat"}', "0", "1", 'channel="wechat"'),
+    "ReconciliationMissing": case(
+        'patient_reconciliation_day_timestamp_seconds{channel="wechat"}', "-216001", "-200000", 'channel="wechat"'
+    ),
     "TransactionsFailing": several(
         (f'{ORDERS}{{outcome="rejected"}}', "+3", "+1"), (f'{ORDERS}{{outcome="posted"}}', "+7", "+9")
     ),

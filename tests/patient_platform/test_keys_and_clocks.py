@@ -133,6 +133,7 @@ async def test_26_the_channels_clock_is_wrong(till: SteppedSite, skew_s: int) ->
         shown = await metrics(till)
         assert f'patient_channel_skew_seconds{{channel="wechat"}} {skew_s}.0' in shown
         assert 'patient_channel_calls_total{channel="wechat",outcome="lost"} 3.0' in shown
+        assert 'patient_channel_calls_total{channel="alipay",outcome="refused"} 0.0' in shown
         await till.pass_time(10.0)
     told = await till.show(order)
     assert (told["money"], told["posting"]) == ("paid", "posted")

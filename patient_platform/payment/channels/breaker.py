@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from enum import StrEnum
 from typing import Final
 
 from kit.clock import Clock
@@ -20,11 +21,21 @@ PAUSE_S: Final = 30.0
 log = get_logger(__name__)
 
 
+class CallOutcome(StrEnum):
+    """How a submission or a query ended, for the failure ratio of a channel."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    """A submission the channel turned down: patients' cards and codes, or something about the merchant."""
+    LOST = "lost"
+    """No answer that can be used; what became of it is not known."""
+
+
 class Breaker:
     """See `ports.Channel`; adds `is_open_for_business`."""
 
-    def __init__(self, channel: Channel, clock: Clock, count: Callable[[str], None] = lambda _: None) -> None:
-        """Stand before a channel; `count` is told of every submission and query: `answered` or `lost`."""
+    def __init__(self, channel: Channel, clock: Clock, count: Callable[[CallOutcome], None] = lambda _: None) -> None:
+        """Stand before a channel; `count` is told of every submission and query."""
         self._channel = channel
         self._count = count
         self._clock = clock
@@ -41,8 +52,9 @@ class Breaker:
         """Whether new payments may begin; after a pause one is let through to try."""
         return self._lost < LOST_MAX or self._clock.monotonic() >= self._until_s
 
-    def _heard(self, *, answered: bool) -> None:
-        self._count("answered" if answered else "lost")
+    def _heard(self, outcome: CallOutcome) -> None:
+        self._count(outcome)
+        answered = outcome is not CallOutcome.LOST
         was_open = self._lost < LOST_MAX
         self._lost = 0 if answered else self._lost + 1
         if self._lost >= LOST_MAX:
@@ -53,13 +65,14 @@ class Breaker:
     async def submit(self, charge: Charge) -> Evidence:
         """See the port."""
         evidence = await self._channel.submit(charge)
-        self._heard(answered=evidence.event is not MoneyEvent.LOST)
+        refused = evidence.event is MoneyEvent.REFUSED
+        self._heard(CallOutcome.REFUSED if refused else _outcome(evidence))
         return evidence
 
     async def query(self, leg: Leg) -> Evidence:
         """See the port."""
         evidence = await self._channel.query(leg)
-        self._heard(answered=evidence.event is not MoneyEvent.LOST)
+        self._heard(_outcome(evidence))
         return evidence
 
     async def reverse(self, leg: Leg) -> Evidence:
@@ -77,3 +90,7 @@ class Breaker:
     async def bill(self, day: date) -> Sequence[BillRow]:
         """See the port."""
         return await self._channel.bill(day)
+
+
+def _outcome(evidence: Evidence) -> CallOutcome:
+    return CallOutcome.LOST if evidence.event is MoneyEvent.LOST else CallOutcome.ANSWERED

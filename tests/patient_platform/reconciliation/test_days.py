@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,14 @@ async def pay(site: PatientSite, number: int, wallet: str) -> str:
     return str(order["order"])
 
 
+async def shown(site: PatientSite) -> dict[str, float]:
+    """What a scrape sees of comparisons."""
+    async with site.http.get(f"{site.notify_url}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    rows = [line.rpartition(" ") for line in lines if line.startswith("patient_reconciliation_")]
+    return {name: float(value) for name, _, value in rows}
+
+
 async def test_a_day_that_balances_and_what_is_found_when_it_does_not(site: PatientSite, clock: MovableClock) -> None:
     day = clock.utc().astimezone(HOSPITAL_TIME).date()
     for number, wallet in ((1, "wechat"), (2, "alipay"), (3, "wechat")):
@@ -64,6 +72,12 @@ async def test_a_day_that_balances_and_what_is_found_when_it_does_not(site: Pati
         (BatchState.DONE, {"OK": 3}, True),
     ]
     assert all(batch.ours.paid_fen == batch.theirs.paid_fen for batch in batches)
+    began = datetime.combine(day, time.min, HOSPITAL_TIME).timestamp()
+    balanced = await shown(site)
+    for wallet, count in (("wechat", 2.0), ("alipay", 3.0)):
+        assert balanced[f'patient_reconciliation_day_timestamp_seconds{{channel="{wallet}"}}'] == began
+        assert balanced[f'patient_reconciliation_balanced{{channel="{wallet}"}}'] == 1.0
+        assert balanced[f'patient_reconciliation_outcomes{{channel="{wallet}",code="OK"}}'] == count
     lost = next(iter(site.his.desk.hospital.books.trades))
     del site.his.desk.hospital.books.trades[lost]
     await site.wallet_fault("alipay.bill", "wrong_amount")
@@ -74,6 +88,15 @@ async def test_a_day_that_balances_and_what_is_found_when_it_does_not(site: Pati
     assert wechat.findings[0].trade_no == lost
     assert not wechat.is_balanced
     assert not alipay.is_balanced
+    found = await shown(site)
+    ended = [batch.made_at.timestamp() for batch in again]
+    assert [
+        found[f'patient_reconciliation_end_timestamp_seconds{{channel="{wallet}"}}'] for wallet in ("wechat", "alipay")
+    ] == ended
+    assert found['patient_reconciliation_balanced{channel="wechat"}'] == 0.0
+    assert found['patient_reconciliation_outcomes{channel="wechat",code="L1"}'] == 1.0
+    assert found['patient_reconciliation_outcomes{channel="wechat",code="S1"}'] == 0.0
+    assert found['patient_reconciliation_balanced{channel="alipay"}'] == 0.0  # its bill was no good
     kept = await site.platform.reconciliation.latest(day)
     assert {batch.channel: batch.version for batch in kept} == {batch.channel: 2 for batch in again}
     assert [finding.trade_no for batch in kept for finding in batch.findings if finding.code is Code.L1] == [lost]
