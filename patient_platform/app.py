@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
 
 from kit.clock import Clock, ulid
 from kit.logs import get_logger
@@ -309,7 +310,7 @@ def translate(error: Exception) -> Problem | None:
     """Refusals of the features as problems."""
     if isinstance(error, Refusal):
         return Problem(error.status, error.code, error.message)
-    if isinstance(error, StoreBusy):
+    if isinstance(error, StoreBusy) or (isinstance(error, DBAPIError) and error.connection_invalidated):
         return Problem(503, "store_busy", "The store is busy, try again", headers={"Retry-After": "1"})
     return None
 
@@ -380,7 +381,12 @@ def _wechat(settings: WechatSettings, notify_url: str, http: aiohttp.ClientSessi
         settings.apiv3_key_file.read().encode(),
     )
     merchant = Merchant(
-        settings.base_url.rstrip("/"), settings.appid, keys, f"{notify_url}/notify/wechat", settings.timeout_s
+        settings.base_url.rstrip("/"),
+        settings.appid,
+        keys,
+        f"{notify_url}/notify/wechat",
+        settings.timeout_s,
+        settings.calls_per_s,
     )
     channel = WechatV3(http, merchant, clock)
     if settings.code_api is CodeApi.V3:

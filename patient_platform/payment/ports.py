@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from patient_platform.money import NOTHING, Fen
 from patient_platform.payment.ledger import Booking
@@ -174,6 +174,12 @@ class Change:
     """When it happened; without it the newest time that the order knows."""
     staff: str | None = None
     """Who at the console asked for it."""
+    code_digest: str | None = None
+    """Of a payment code that this step uses up; remembered with it or not at all."""
+
+
+CODE_MEMORY: Final = timedelta(minutes=10)
+"""How long a payment code's digest is remembered."""
 
 
 class KeyTaken(Exception):
@@ -205,17 +211,14 @@ class OrderStore(Protocol):
         """The order one of whose legs has this number."""
 
     async def save(self, change: Change, owner: str) -> bool:
-        """Replace `before` by `after`; False when somebody else was faster and nothing was saved."""
+        """Replace `before` by `after`; False when somebody else was faster and nothing was saved.
+
+        Raises:
+            CodeSeen: the payment code of this step is remembered already.
+        """
 
     async def claim(self, owner: str, now: datetime, until: datetime, limit: int) -> list[Order]:
         """Take orders that are due and nobody works on."""
-
-    async def note_code(self, digest: str, now: datetime, forget_before: datetime) -> None:
-        """Remember a payment code's digest.
-
-        Raises:
-            CodeSeen: it is remembered already.
-        """
 
     async def open_of(self, kiosk: str) -> list[Order]:
         """Orders of a kiosk that are not over or whose paper is not out."""

@@ -22,7 +22,6 @@ from patient_platform.errors import Refusal
 from patient_platform.money import AMOUNT_MAX, Fen
 from patient_platform.payment import rules, transitions
 from patient_platform.payment.driver import LEASE_S, Driver, Lost
-from patient_platform.payment.ledger import Booking
 from patient_platform.payment.machine import FULFILMENT
 from patient_platform.payment.model import (
     Business,
@@ -43,7 +42,6 @@ log = get_logger(__name__)
 POLL_S: Final = 0.5
 """How often orders that are due are looked for; those of this process need no looking for."""
 CLAIM_MAX: Final = 50
-CODE_MEMORY: Final = timedelta(minutes=10)
 _CODES: Final = {
     ChannelName.WECHAT: re.compile("1[0-5][0-9]{16}"),
     ChannelName.ALIPAY: re.compile("(?:2[5-9]|30)[0-9]{14,22}"),
@@ -166,9 +164,13 @@ class Payments:
             if any(leg.request_key == request.request_key for leg in order.legs):
                 return order
             self._may_pay(order)
-            leg = await self._new_leg(order, request)
+            leg, digest = self._new_leg(order, request)
             after = replace(order.with_leg(leg), reason=None)
-            saved = await self._save(order, after, f"pay {request.channel} {request.method}", lease=True)
+            note = f"pay {request.channel} {request.method}"
+            try:
+                saved = await self._save(Change(order, after, note=note, lease=Lease.TAKE, code_digest=digest))
+            except CodeSeen:
+                raise Refusal("code_used", "this payment code was used already") from None
             if saved is not None:
                 if request.code is not None:
                     self._driver.codes[leg.trade_no] = request.code
@@ -187,7 +189,7 @@ class Payments:
             leg = order.leg
             if leg is not None and leg.is_open:
                 after = after.with_leg(replace(leg, deadline_at=now, reason=Reason.CANCELLED))
-            saved = await self._save(order, after, "cancelled")
+            saved = await self._save(Change(order, after, note="cancelled"))
             if saved is not None:
                 self._nudge(saved)
                 return saved
@@ -227,7 +229,7 @@ class Payments:
             if rules.prints_elsewhere(order, kiosk, now):
                 raise Refusal("printing_elsewhere", "another kiosk is printing this")
             after = transitions.fulfil(order, FulfilmentEvent.PRINT, kiosk, now)
-            saved = await self._save(order, after, f"paper print at {kiosk}")
+            saved = await self._save(Change(order, after, note=f"paper print at {kiosk}"))
             if saved is not None:
                 return saved
         raise Refusal("order_busy", "the order is changing, try again", status=503)
@@ -248,7 +250,9 @@ class Payments:
                 if order.fulfilment.value == event.value:
                     return order
                 raise Refusal("nothing_to_print", "this order has no paper to print now")
-            saved = await self._save(order, transitions.fulfil(order, event, kiosk, now), f"paper {event.value}")
+            saved = await self._save(
+                Change(order, transitions.fulfil(order, event, kiosk, now), note=f"paper {event.value}")
+            )
             if saved is not None:
                 return saved
         raise Refusal("order_busy", "the order is changing, try again", status=503)
@@ -266,7 +270,7 @@ class Payments:
             if order.fulfilment is not Fulfilment.PRINTING or order.paper_kiosk is None:
                 raise Refusal("not_printing", "no kiosk is printing this")
             after = transitions.fulfil(order, FulfilmentEvent.UNCERTAIN, order.paper_kiosk, self._clock.utc())
-            saved = await self._save(order, after, "paper released", staff=staff)
+            saved = await self._save(Change(order, after, note="paper released", staff=staff))
             if saved is not None:
                 return saved
         raise Refusal("order_busy", "the order is changing, try again", status=503)
@@ -285,7 +289,7 @@ class Payments:
             if order.refund_of(leg.trade_no) is not None:
                 return order
             after, bookings = transitions.refund(order, leg, Reason.PATIENT_ASKED, self._clock.utc(), needs_his=True)
-            saved = await self._save(order, after, "refund asked for", bookings=bookings)
+            saved = await self._save(Change(order, after, bookings, "refund asked for"))
             if saved is not None:
                 self._nudge(saved)
                 return saved
@@ -319,7 +323,7 @@ class Payments:
             after, bookings = transitions.apply(order, trade_no, evidence, self._clock.utc())
             if after == order:
                 return True
-            saved = await self._save(order, after, f"notified {evidence.event.value}", bookings=bookings)
+            saved = await self._save(Change(order, after, bookings, f"notified {evidence.event.value}"))
             if saved is not None:
                 self._nudge(saved)
                 return True
@@ -413,43 +417,31 @@ class Payments:
         if len(order.legs) >= LEGS_MAX or any(leg.state.value == "manual" for leg in order.legs):
             raise Refusal("order_ended", "this order takes no payment any more")
 
-    async def _new_leg(self, order: Order, request: PayRequest) -> Leg:
-        now = self._clock.utc()
+    def _new_leg(self, order: Order, request: PayRequest) -> tuple[Leg, str | None]:
+        digest = None
         if request.method is Method.PAYMENT_CODE:
             code = request.code or ""
             if not is_code_of(request.channel, code):
                 raise Refusal("code_wrong", "this is no payment code of this channel", status=422)
             digest = hashlib.sha256(f"{request.channel}:{code}".encode()).hexdigest()
-            try:
-                await self.store.note_code(digest, now, now - CODE_MEMORY)
-            except CodeSeen:
-                raise Refusal("code_used", "this payment code was used already") from None
         number = f"{order.order}{len(order.legs) + 1:02d}"
-        return Leg(
+        leg = Leg(
             number,
             LegKind.CASH,
             request.channel,
             request.method,
             order.amount_fen,
-            created_at=now,
+            created_at=self._clock.utc(),
             request_key=request.request_key,
         )
+        return leg, digest
 
-    async def _save(
-        self,
-        before: Order,
-        after: Order,
-        note: str,
-        *,
-        bookings: tuple[Booking, ...] = (),
-        lease: bool = False,
-        staff: str | None = None,
-    ) -> Order | None:
-        after = replace(after, version=before.version + 1, due_at=rules.due_at(after))
-        now = self._clock.utc()
-        until = now + timedelta(seconds=LEASE_S) if lease else None
-        change = Change(before, after, bookings, note, Lease.TAKE if lease else Lease.KEEP, until, now, staff)
-        if not await self.store.save(change, self._driver.owner):
+    async def _save(self, change: Change) -> Order | None:
+        """Save it with the next version and when it is due; None when somebody else was faster."""
+        before, now = change.before, self._clock.utc()
+        after = replace(change.after, version=before.version + 1, due_at=rules.due_at(change.after))
+        until = now + timedelta(seconds=LEASE_S) if change.lease is Lease.TAKE else None
+        if not await self.store.save(replace(change, after=after, lease_until=until, at=now), self._driver.owner):
             return None
         self.changed(before, after)
         return after

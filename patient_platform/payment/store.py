@@ -53,7 +53,7 @@ from patient_platform.payment.model import (
     Refund,
     RefundState,
 )
-from patient_platform.payment.ports import Change, CodeSeen, KeyTaken, Lease
+from patient_platform.payment.ports import CODE_MEMORY, Change, CodeSeen, KeyTaken, Lease
 from patient_platform.payment.pressing import Pressing
 from patient_platform.payment.rules import is_over
 
@@ -255,7 +255,12 @@ class SqlOrderStore:
 
     async def save(self, change: Change, owner: str) -> bool:
         """See the port."""
-        return await self._database.transact(lambda connection: self._save(connection, change, owner))
+        try:
+            return await self._database.transact(lambda connection: self._save(connection, change, owner))
+        except IntegrityError:
+            if change.code_digest is None:
+                raise
+            raise CodeSeen from None
 
     async def _save(self, connection: AsyncConnection, change: Change, owner: str) -> bool:
         before, after = change.before, change.after
@@ -275,6 +280,9 @@ class SqlOrderStore:
             )
         if change.note:
             await connection.execute(insert(HISTORY), [_history(after, change.note, at)])
+        if change.code_digest is not None:
+            await connection.execute(delete(CODES).where(CODES.c.seen_at < at - CODE_MEMORY))
+            await connection.execute(insert(CODES), [{"digest": change.code_digest, "seen_at": at}])
         for decision in decisions(before, after, change.staff):
             await append(connection, decision, at)
         if is_over(after) and not is_over(before):
@@ -321,18 +329,6 @@ class SqlOrderStore:
             if (await connection.execute(waiting.limit(1))).first() is None:
                 return []
         return await self._database.transact(take)
-
-    async def note_code(self, digest: str, now: datetime, forget_before: datetime) -> None:
-        """See the port."""
-
-        async def note(connection: AsyncConnection) -> None:
-            await connection.execute(delete(CODES).where(CODES.c.seen_at < forget_before))
-            await connection.execute(insert(CODES), [{"digest": digest, "seen_at": now}])
-
-        try:
-            await self._database.transact(note)
-        except IntegrityError:
-            raise CodeSeen from None
 
     async def open_of(self, kiosk: str) -> list[Order]:
         """See the port."""

@@ -30,7 +30,7 @@ from support.patient_site import patient_site
 from support.stepped_site import START, SteppedSite, stepped_site
 
 KIOSKS = 40
-PATIENTS = 20
+PATIENTS = 40
 
 
 async def test_56_every_slot_is_sold_once_however_many_want_it(till: SteppedSite) -> None:
@@ -157,6 +157,16 @@ async def test_56_every_call_to_wechat_waits_for_its_turn(
         )
         await wechat.submit(charge)
     assert counted.turns == 1
+
+
+async def test_56_two_processes_can_share_what_a_merchant_may_call(till: SteppedSite) -> None:
+    settings = till.site.platform.settings
+    assert settings.wechat is not None
+    half = settings.wechat.model_copy(update={"calls_per_s": 13.0})
+    await till.restart(settings.model_copy(update={"wechat": half}))
+    wechat = till.site.platform.raw[ChannelName.WECHAT]
+    assert isinstance(wechat, WechatV3)
+    assert wechat.pace.per_s == 13.0
 
 
 async def _turn(pace: Pace, loop: asyncio.AbstractEventLoop) -> float:

@@ -23,6 +23,7 @@ from patient_platform.payment.model import (
     Refund,
 )
 from patient_platform.payment.ports import (
+    CODE_MEMORY,
     BillRow,
     Change,
     Charge,
@@ -286,6 +287,10 @@ class MemoryStore:
         before, after = change.before, change.after
         if self.orders[before.order].version != before.version:
             return False
+        if change.code_digest is not None and change.at is not None:
+            if self.codes.get(change.code_digest, change.at - CODE_MEMORY) > change.at - CODE_MEMORY:
+                raise CodeSeen
+            self.codes[change.code_digest] = change.at
         for booking in change.bookings:
             assert booking.event not in self.bookings, f"{booking.event} is booked twice"
             self.bookings[booking.event] = booking
@@ -310,11 +315,6 @@ class MemoryStore:
             self.orders[number] = replace(order, version=order.version + 1)
             taken.append(self.orders[number])
         return taken[:limit]
-
-    async def note_code(self, digest: str, now: datetime, forget_before: datetime) -> None:
-        if self.codes.get(digest, forget_before) > forget_before:
-            raise CodeSeen
-        self.codes[digest] = now
 
     async def open_of(self, kiosk: str) -> list[Order]:
         return [order for order in self.orders.values() if order.kiosk == kiosk and not rules.is_over(order)]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-WECHAT_PER_S: Final = 29.0
-"""With the burst below what a merchant is allowed for code payments in any second (33 for each interface).
-
-Each process keeps its own pace: whoever runs two of them has to halve it.
-"""
 BURST: Final = 3
+"""A merchant may call each interface 33 times in any second; with these, the 29 of the setting stay below that.
+
+Each process keeps its own pace: two of them get 13 each, which is 32 with both bursts.
+"""
 
 
 class Pace:
@@ -21,14 +20,14 @@ class Pace:
 
     def __init__(self, per_s: float) -> None:
         """Nobody has asked yet."""
-        self._per_s = per_s
+        self.per_s = per_s
         self._full_at_s = 0.0
         """When every token that was taken is back."""
 
     async def turn(self) -> None:
         """Wait for one's turn."""
         now_s = asyncio.get_running_loop().time()
-        self._full_at_s = max(self._full_at_s, now_s) + 1.0 / self._per_s
-        wait_s = self._full_at_s - now_s - BURST / self._per_s
+        self._full_at_s = max(self._full_at_s, now_s) + 1.0 / self.per_s
+        wait_s = self._full_at_s - now_s - BURST / self.per_s
         if wait_s > 0:
             await asyncio.sleep(wait_s)

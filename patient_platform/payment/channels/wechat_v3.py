@@ -22,7 +22,7 @@ from kit.logs import get_logger
 from patient_platform.money import Fen
 from patient_platform.payment.channels.answers import BILL_BYTES, Answer, Ask, NoAnswer, fetch
 from patient_platform.payment.channels.bills import BillInvalid, BillNotReady
-from patient_platform.payment.channels.pace import WECHAT_PER_S, Pace
+from patient_platform.payment.channels.pace import Pace
 from patient_platform.payment.channels.wechat_bill import read_bill
 from patient_platform.payment.channels.wechat_signing import AGE_MAX_S, BadSignature, ClockDiffers, WechatKeys
 from patient_platform.payment.model import ChannelName, Leg, Method, MoneyEvent, Reason, Refund
@@ -132,6 +132,7 @@ class Merchant:
     keys: WechatKeys
     notify_url: str
     timeout_s: float = 10.0
+    calls_per_s: float = 29.0
 
 
 class WechatV3:
@@ -143,7 +144,7 @@ class WechatV3:
         self._http = http
         self._merchant = merchant
         self._clock = clock
-        self.pace = Pace(WECHAT_PER_S)
+        self.pace = Pace(merchant.calls_per_s)
         self.skew_s = 0.0
         """By how much WeChat's clock was ahead of ours when it answered last."""
 

@@ -197,11 +197,23 @@ async def test_what_is_booked_stays(database: Database, table: str, act: str) ->
 
 async def test_a_payment_code_is_known_for_a_while(database: Database) -> None:
     store = SqlOrderStore(database)
-    await store.note_code("d", NOW, NOW - timedelta(minutes=10))
+    found = order()
+    await store.create(found)
+
+    async def use(after_min: int) -> bool:
+        nonlocal found
+        change = Change(found, replace(found, version=found.version + 1), note="pay", code_digest="d")
+        saved = await store.save(replace(change, at=NOW + timedelta(minutes=after_min)), "me")
+        found = change.after if saved else found
+        return saved
+
+    stale = replace(found, version=0)
+    assert not await store.save(Change(stale, found, note="pay", code_digest="d", at=NOW), "me")
+    assert await use(0)  # what was not saved used nothing up
     with pytest.raises(CodeSeen):
-        await store.note_code("d", NOW + timedelta(minutes=9), NOW - timedelta(minutes=1))
-    later = NOW + timedelta(minutes=11)
-    await store.note_code("d", later, later - timedelta(minutes=10))
+        await use(9)
+    assert await store.get(found.order) == found
+    assert await use(11)
 
 
 async def test_what_a_kiosk_shows_again_after_a_restart(database: Database) -> None:
