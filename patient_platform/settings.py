@@ -74,7 +74,7 @@ class WechatSettings(Section):
     """For V2 reversals, which WeChat wants over mutual TLS."""
     client_key_file: Path | None = None
     calls_per_s: float = Field(default=29.0, gt=0.0, le=29.0)
-    """Each process counts its own and may send three at once: of two processes each gets 13, so that both stay below 33."""
+    """Of each process, three of them at once: of two processes each gets 13, so that both together stay below 33."""
     timeout_s: float = Field(default=10.0, gt=0.0, le=60.0)
 
 
