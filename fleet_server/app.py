@@ -25,6 +25,7 @@ from aiohttp import web
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fleet_server.alerts.audit_trail import AuditAlarm
 from fleet_server.alerts.routes import routes as alert_routes
 from fleet_server.alerts.service import AlertService
 from fleet_server.alerts.store import AlarmStore
@@ -56,6 +57,7 @@ from fleet_server.settings import Role, Settings
 from fleet_server.staff.audit import AuditTrail
 from fleet_server.staff.hashing import Passwords
 from fleet_server.staff.model import StaffPrincipal
+from fleet_server.staff.notary import HeadBook, Notary
 from fleet_server.staff.policies import Policies
 from fleet_server.staff.ports import Auditor
 from fleet_server.staff.recovery import RecoveryDesk, RecoveryService
@@ -280,7 +282,10 @@ def _staff_parts(core: Core, parts: Parts) -> None:
     recovery = RecoveryService(store, passwords, auditor, service.door, policies, core.clock)
     cookie = CookieName(is_secure=(settings.public_url or "").startswith("https://"))
     parts.staff = StaffAuthenticator(service, auditor, cookie)
-    parts.routes += staff_routes(service, audit_store, trail, cookie)
+    book = HeadBook(settings.data_dir, core.installation.pki_dir)
+    notary = Notary(trail, book, AuditAlarm(core.alerts), core.clock)
+    parts.duties.append(notary)
+    parts.routes += staff_routes(service, audit_store, trail, notary, cookie)
     parts.routes += recovery_routes(RecoveryDesk(store, trail, core.clock), recovery)
     parts.routes.append(alert_routes(core.alerts))
 

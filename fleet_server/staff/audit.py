@@ -115,6 +115,10 @@ class AuditTrail:
         """The end of the trail, to be noted elsewhere."""
         return AuditHead(*await self._store.head())
 
+    async def chain_at(self, no: int) -> str | None:
+        """The chain value of one row, None when there is no such row."""
+        return await self._store.chain_at(no)
+
     async def _page(self, after_no: int) -> Sequence[AuditRow] | AuditBreak:
         try:
             return await self._store.rows(after_no=after_no, limit=_PAGE)
