@@ -8,7 +8,21 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
-from bench import ROOT, agent, devices, fleet, http, ingest, kiosk_page, outbox, payments, readers, recorder, sla
+from bench import (
+    ROOT,
+    agent,
+    alerts,
+    devices,
+    fleet,
+    http,
+    ingest,
+    kiosk_page,
+    outbox,
+    payments,
+    readers,
+    recorder,
+    sla,
+)
 from bench.harness import Row, merge, show
 
 Bench = Callable[[], Awaitable[Sequence[Row]]]
@@ -28,6 +42,7 @@ BENCHES: Mapping[str, Bench] = {
     "recorder": recorder.recorder,
     "payments": payments.payments,
     "kiosk_page": kiosk_page.kiosk_page,
+    "alerts": alerts.alerts,
     "sla": sla.sla,
 }
 

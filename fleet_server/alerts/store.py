@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import BigInteger, ColumnElement, MetaData, and_, or_
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, MetaData, Row, and_, bindparam, insert, or_
+from sqlalchemy import select as rows_of
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import Field, SQLModel, col, func, select, update
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from fleet_server.alerts.model import Alarm, AlarmEdge, AlarmOrigin, EdgePlace, LoggedEdge
 from fleet_server.alerts.rules import apply
@@ -68,6 +69,12 @@ class AlarmEdgeRow(_Row, table=True):
     detail: dict[str, Any] = Field(sa_type=Json)  # Any: a JSON document
 
 
+_Key = tuple[str, str, str]
+_KEYS: Final = ("kid", "component", "code")
+_ALARMS: Final = METADATA.tables["alerts_alarm"]
+_EDGES: Final = METADATA.tables["alerts_edge"]
+
+
 class AlarmStore:
     """Applies edges and reads alarms."""
 
@@ -84,27 +91,21 @@ class AlarmStore:
         """Apply edges in their order inside a transaction; the alarms that changed."""
         if not edges:
             return []
-        async with AsyncSession(bind=connection, expire_on_commit=False) as session:
-            statement = update(AlarmChangeRow).where(col(AlarmChangeRow.id) == 1)
-            raised = await session.exec(
-                statement.values(value=AlarmChangeRow.value + 1).returning(col(AlarmChangeRow.value))
-            )
-            change_seq = raised.scalar_one()
-            changed: dict[tuple[str, str, str], Alarm] = {}
-            logged: list[AlarmEdgeRow] = []
-            for edge in edges:
-                key = (edge.kid, edge.component, edge.code)
-                row = await session.get(AlarmRow, key)
-                after = apply(None if row is None else _alarm(row), edge, now)
-                if after is not None:
-                    fresh = _row(after, change_seq)
-                    await session.merge(fresh)
-                    await session.flush()
-                    changed[key] = _alarm(fresh)
-                    logged.append(_edge_row(edge, EdgePlace(change_seq, len(logged)), now))
-            session.add_all(logged)
-            await session.flush()
-            return list(changed.values())
+        counter = update(AlarmChangeRow).where(col(AlarmChangeRow.id) == 1).values(value=AlarmChangeRow.value + 1)
+        change_seq = (await connection.execute(counter.returning(col(AlarmChangeRow.value)))).scalar_one()
+        known = await _known(connection, {edge.kid for edge in edges})
+        changed: dict[_Key, Alarm] = {}
+        logged: list[dict[str, object]] = []
+        for edge in edges:
+            key = (edge.kid, edge.component, edge.code)
+            after = apply(changed.get(key) or known.get(key), edge, now)
+            if after is not None:
+                changed[key] = replace(after, change_seq=change_seq)
+                logged.append(_edge_values(edge, EdgePlace(change_seq, len(logged)), now))
+        await _keep(connection, changed, known.keys())
+        if logged:
+            await connection.execute(insert(_EDGES), logged)
+        return list(changed.values())
 
     async def edges_after(self, place: EdgePlace, limit: int) -> list[LoggedEdge]:
         """Edges behind a place of the log, in the order in which they were committed."""
@@ -144,6 +145,26 @@ class AlarmStore:
             return [_alarm(row) for row in await session.exec(statement)]
 
 
+async def _known(connection: AsyncConnection, kids: Collection[str]) -> dict[_Key, Alarm]:
+    """The alarms of some kiosks as they stand; in one question, however many edges come at once."""
+    rows = await connection.execute(rows_of(_ALARMS).where(_ALARMS.c.kid.in_(kids)))
+    alarms = [_alarm(row) for row in rows]
+    return {(alarm.kid, alarm.component, alarm.code): alarm for alarm in alarms}
+
+
+async def _keep(connection: AsyncConnection, changed: Mapping[_Key, Alarm], known: Collection[_Key]) -> None:
+    """Write each alarm once, as the last of its edges left it."""
+    new = [_values(alarm) for key, alarm in changed.items() if key not in known]
+    if new:
+        await connection.execute(insert(_ALARMS), new)
+    old = [_values(alarm) for key, alarm in changed.items() if key in known]
+    if old:
+        same = [_ALARMS.c[name] == bindparam(f"of_{name}") for name in _KEYS]
+        fresh: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in old[0] if name not in _KEYS}
+        rows = [{(f"of_{name}" if name in _KEYS else name): value for name, value in row.items()} for row in old]
+        await connection.execute(_ALARMS.update().where(*same).values(fresh), rows)
+
+
 def _conditions(*, only_open: bool, kid: str | None) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if only_open:
@@ -153,7 +174,7 @@ def _conditions(*, only_open: bool, kid: str | None) -> list[ColumnElement[bool]
     return found
 
 
-def _alarm(row: AlarmRow) -> Alarm:
+def _alarm(row: AlarmRow | Row[Any]) -> Alarm:  # Any: the columns of the table
     return Alarm(
         row.kid,
         row.component,
@@ -170,21 +191,22 @@ def _alarm(row: AlarmRow) -> Alarm:
     )
 
 
-def _edge_row(edge: AlarmEdge, place: EdgePlace, detected_at: datetime) -> AlarmEdgeRow:
-    return AlarmEdgeRow(
-        change_seq=place.change_seq,
-        n=place.n,
-        kid=edge.kid,
-        component=edge.component,
-        code=edge.code,
-        edge=edge.edge.value,
-        severity=edge.severity.value,
-        at=edge.at,
-        detected_at=detected_at,
-        origin=edge.origin.value,
-        is_hist=edge.hist,
-        detail=dict(edge.detail),
-    )
+def _edge_values(edge: AlarmEdge, place: EdgePlace, detected_at: datetime) -> dict[str, object]:
+    """A row of the log."""
+    return {
+        "change_seq": place.change_seq,
+        "n": place.n,
+        "kid": edge.kid,
+        "component": edge.component,
+        "code": edge.code,
+        "edge": edge.edge.value,
+        "severity": edge.severity.value,
+        "at": edge.at,
+        "detected_at": detected_at,
+        "origin": edge.origin.value,
+        "is_hist": edge.hist,
+        "detail": dict(edge.detail),
+    }
 
 
 def _logged(row: AlarmEdgeRow) -> LoggedEdge:
@@ -202,18 +224,19 @@ def _logged(row: AlarmEdgeRow) -> LoggedEdge:
     return LoggedEdge(EdgePlace(row.change_seq, row.n), edge, row.detected_at)
 
 
-def _row(alarm: Alarm, change_seq: int) -> AlarmRow:
-    return AlarmRow(
-        kid=alarm.kid,
-        component=alarm.component,
-        code=alarm.code,
-        severity=alarm.severity.value,
-        origin=alarm.origin.value,
-        is_open=alarm.is_open,
-        raised_at=alarm.raised_at,
-        detected_at=alarm.detected_at,
-        cleared_at=alarm.cleared_at,
-        last_raised_at=alarm.last_raised_at,
-        detail=dict(alarm.detail),
-        change_seq=change_seq,
-    )
+def _values(alarm: Alarm) -> dict[str, object]:
+    """A row of the table of alarms."""
+    return {
+        "kid": alarm.kid,
+        "component": alarm.component,
+        "code": alarm.code,
+        "severity": alarm.severity.value,
+        "origin": alarm.origin.value,
+        "is_open": alarm.is_open,
+        "raised_at": alarm.raised_at,
+        "detected_at": alarm.detected_at,
+        "cleared_at": alarm.cleared_at,
+        "last_raised_at": alarm.last_raised_at,
+        "detail": dict(alarm.detail),
+        "change_seq": alarm.change_seq,
+    }
