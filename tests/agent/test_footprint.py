@@ -33,7 +33,7 @@ FORBIDDEN = (
     "unittest",
 )
 
-MODULES = 540
+MODULES = 542
 """About as many as there are now; a library costs some 80 KiB a module, so a new one is a decision."""
 
 # The bundle of a kiosk has no rich; where it is installed structlog would take it, so it is hidden here.
