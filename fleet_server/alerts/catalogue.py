@@ -158,6 +158,21 @@ CATALOGUE: Mapping[Fault, Entry] = MappingProxyType({
 })
 # fmt: on
 
+RAISED_BY_MONITORING: Final = frozenset(
+    {
+        _F.STORE_FAILING,
+        _F.BACKUP_OLD,
+        _F.QUEUE_LAG,
+        _F.SERVER_CERTIFICATE_EXPIRING,
+        _F.DISK_LOW,
+        _F.TRANSACTIONS_FAILING,
+        _F.PAID_NOT_POSTED,
+        _F.HIS_DOWN,
+        _F.CHANNEL_DOWN,
+    }
+)
+"""Of the server itself only Prometheus says these, by way of Alertmanager (docs/monitoring.md)."""
+
 _BY_CODE: Final = {fault.value: entry for fault, entry in CATALOGUE.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fleet_server.alerts.catalogue import AlarmKind, kinds
 from fleet_server.alerts.model import AlarmQuery, AlarmView, view
+from fleet_server.alerts.monitoring import MonitoringAnswer, MonitoringReport
 from fleet_server.alerts.service import AlertService
 from fleet_server.staff.permissions import Permission
 from kit.web import Call, Page, Routes
@@ -24,5 +25,14 @@ def routes(service: AlertService) -> Routes:
     async def catalogue(call: Call) -> Page[AlarmKind]:
         found = kinds()
         return Page(items=found, total=len(found))
+
+    @api.post(
+        "/api/v1/alertmanager",
+        permission=Permission.ALARMS_REPORT,
+        summary="Alertmanager's webhook: its alerts become alarms of the server",
+    )
+    async def monitored(call: Call, body: MonitoringReport) -> MonitoringAnswer:
+        """Take the labels `fault`, a code that monitoring may raise, and `component`; leave out every other alert."""
+        return await service.monitored(body)
 
     return api

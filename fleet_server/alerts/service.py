@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from fleet_server.alerts.model import Alarm, AlarmEdge, AlarmOrigin
+from fleet_server.alerts.monitoring import SERVER, MonitoringAnswer, MonitoringReport, edges_of
 from fleet_server.alerts.store import AlarmStore
 from fleet_server.registry.ports import AlarmStatus
 from kit.clock import Clock
@@ -33,6 +34,15 @@ class AlertService:
     async def clear_alarm(self, kid: str, component: str, code: Fault) -> None:
         """See `AlarmSink`."""
         await self._apply(kid, component, code, Edge.CLEAR, {})
+
+    async def monitored(self, report: MonitoringReport) -> MonitoringAnswer:
+        """Take a message of Alertmanager; the same one twice changes nothing."""
+        now = self._clock.utc()
+        edges, ignored = edges_of(report, await self._store.alarms(only_open=True, kid=SERVER), now)
+        if await self._store.apply(edges, now):
+            self._wake()
+        raised = sum(edge.edge is Edge.RAISE for edge in edges)
+        return MonitoringAnswer(raised=raised, cleared=len(edges) - raised, ignored=ignored)
 
     async def open_alarms(self) -> Mapping[str, AlarmStatus]:
         """See `AlarmSource`."""

@@ -22,6 +22,8 @@ class Permission(StrEnum):
     TELEMETRY_READ = "telemetry.read"
     PRESENCE_READ = "presence.read"
     ALARMS_READ = "alarms.read"
+    ALARMS_REPORT = "alarms.report"
+    """For the token of Alertmanager: what monitoring finds becomes alarms of the server."""
     INCIDENTS_READ = "incidents.read"
     INCIDENTS_ACT = "incidents.act"
     ORDERS_READ = "orders.read"
@@ -76,7 +78,7 @@ GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
         Role.VIEWER: _LOOK,
         Role.ENGINEER: _WORK,
         Role.LEAD: _LEAD,
-        Role.SYSTEM_ADMIN: _LEAD,
+        Role.SYSTEM_ADMIN: _LEAD | {Permission.ALARMS_REPORT},
         Role.SECURITY_ADMIN: frozenset(
             {
                 Permission.USERS_MANAGE,

@@ -38,6 +38,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alertmanager": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Alertmanager's webhook: its alerts become alarms of the server
+         * @description Take the labels `fault`, a code that monitoring may raise, and `component`; leave out every other alert.
+         */
+        post: operations["alarms.monitored"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/areas": {
         parameters: {
             query?: never;
@@ -2623,6 +2643,61 @@ export interface components {
             units: number;
         };
         /**
+         * MonitoringAlert
+         * @description One alert of a message; more fields come, and newer releases add some.
+         */
+        MonitoringAlert: {
+            /**
+             * Endsat
+             * Format: date-time
+             */
+            endsAt: string;
+            /** Labels */
+            labels: {
+                [key: string]: string;
+            };
+            /**
+             * Startsat
+             * Format: date-time
+             */
+            startsAt: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "firing" | "resolved";
+        };
+        /**
+         * MonitoringAnswer
+         * @description What became of a message; for whoever looks at Alertmanager's log.
+         */
+        MonitoringAnswer: {
+            /** Cleared */
+            cleared: number;
+            /** Ignored */
+            ignored: number;
+            /** Raised */
+            raised: number;
+        };
+        /**
+         * MonitoringReport
+         * @description One message of Alertmanager's webhook.
+         */
+        MonitoringReport: {
+            /** Alerts */
+            alerts: components["schemas"]["MonitoringAlert"][];
+            /**
+             * Truncatedalerts
+             * @default 0
+             */
+            truncatedAlerts: number;
+            /**
+             * Version
+             * @constant
+             */
+            version: "4";
+        };
+        /**
          * NewOrder
          * @description An order by hand: for a fault that no device tells of, a call for help, a guide, or a plan.
          */
@@ -4068,6 +4143,9 @@ export type SchemaLoginForm = components['schemas']['LoginForm'];
 export type SchemaMe = components['schemas']['Me'];
 export type SchemaMemberView = components['schemas']['MemberView'];
 export type SchemaModelLine = components['schemas']['ModelLine'];
+export type SchemaMonitoringAlert = components['schemas']['MonitoringAlert'];
+export type SchemaMonitoringAnswer = components['schemas']['MonitoringAnswer'];
+export type SchemaMonitoringReport = components['schemas']['MonitoringReport'];
 export type SchemaNewOrder = components['schemas']['NewOrder'];
 export type SchemaNewsKind = components['schemas']['NewsKind'];
 export type SchemaOrderDetail = components['schemas']['OrderDetail'];
@@ -4197,6 +4275,34 @@ export interface operations {
             };
             401: components["responses"]["Problem"];
             403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "alarms.monitored": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MonitoringReport"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitoringAnswer"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
