@@ -261,6 +261,7 @@ def _case_parts(server: FleetServer) -> None:
             settings.data_dir,
             settings.paging,
             settings.public_url,
+            core.auditor,
         )
     )
     if Role.API in server.roles:

@@ -18,19 +18,24 @@ from fleet_server.incidents.store import IncidentStore
 from fleet_server.incidents.topology import RegistryTopology
 from fleet_server.orders.duty import OrderDuty
 from fleet_server.orders.evidence import UplinkEvidence
+from fleet_server.orders.forecasts import OrderForecasts
 from fleet_server.orders.routes import routes as order_routes
 from fleet_server.orders.service import OrderParts, OrderService
 from fleet_server.orders.store import OrderStore
 from fleet_server.paging.duty import PagingDuty, PagingParts
-from fleet_server.paging.model import Ladder, Step
+from fleet_server.paging.links import AckDesk
+from fleet_server.paging.routes import ack_routes, duty_routes
 from fleet_server.paging.routes import routes as paging_routes
-from fleet_server.paging.store import PagingStore
+from fleet_server.paging.service import RosterService
+from fleet_server.paging.store import PagingStore, RosterStore
 from fleet_server.registry.directory import Directory
 from fleet_server.registry.store import RegistryStore
 from fleet_server.settings import PagingSettings
 from fleet_server.sla.duty import SlaDuty
 from fleet_server.sla.routes import routes as sla_routes
 from fleet_server.sla.service import SlaService
+from fleet_server.staff.ports import Auditor
+from fleet_server.staff.store import StaffStore
 from fleet_server.telemetry.store import TelemetryStore
 from kit.clock import Clock
 from kit.store import Database
@@ -51,6 +56,7 @@ class CasePlan:
     data_dir: Path
     paging: PagingSettings
     public_url: str | None
+    auditor: Auditor
 
 
 class CaseParts:
@@ -66,6 +72,13 @@ class CaseParts:
         self._orders = OrderStore(plan.database)
         self.orders = self._order_service()
         self._paging = PagingStore(plan.database)
+        staff = StaffStore(plan.database)
+
+        async def accounts() -> frozenset[str]:
+            return frozenset(user.username for user in await staff.users() if user.is_active)
+
+        self._roster = RosterService(RosterStore(plan.database), plan.paging, accounts, plan.clock)
+        self._acks = AckDesk(self._paging, self.incidents, accounts, plan.auditor, plan.clock)
 
     def _order_service(self) -> OrderService:
         plan, capabilities = self._plan, CapabilityStore(self._plan.database)
@@ -92,7 +105,8 @@ class CaseParts:
     def routes(self) -> list[Routes]:
         """HTTP for staff."""
         pages = paging_routes(self._paging, self._plan.paging.targets, self._plan.clock)
-        return [*incident_routes(self.incidents), *order_routes(self.orders), sla_routes(self.sla), pages]
+        told = [pages, duty_routes(self._roster), ack_routes(self._acks)]
+        return [*incident_routes(self.incidents), *order_routes(self.orders), sla_routes(self.sla), *told]
 
     def duties(self, on_alarms: Callable[[Callable[[], None]], None]) -> list[Service]:
         """What one process at a time does; `on_alarms` takes what is to be called when alarms changed here."""
@@ -108,14 +122,12 @@ class CaseParts:
                 plan.database,
                 self._paging,
                 self.incidents,
-                {
-                    severity: Ladder(tuple(Step(step.after_s, step.targets) for step in ladder.steps), ladder.repeat_s)
-                    for severity, ladder in plan.paging.ladders.items()
-                },
-                plan.paging.targets,
+                plan.paging,
                 plan.clock,
                 plan.fence,
                 plan.public_url,
+                self._roster,
+                OrderForecasts(self._orders),
             )
         )
         return [duty, orders, sla, paging]

@@ -6,9 +6,11 @@ belongs to the feature of its name.
 
 from __future__ import annotations
 
+from datetime import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, field_validator, model_validator
 
@@ -22,6 +24,9 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
 CommandPart = Annotated[str, Field(min_length=1, max_length=4_096, pattern=r"^[^\x00]+$")]
 TargetName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,40}$")]
+ON_DUTY = "on_duty:"
+StepTarget = Annotated[str, Field(pattern=r"^(on_duty:)?[a-z0-9_-]{1,40}$")]
+"""A target, or `on_duty:` and a line of the roster: whoever is on duty there."""
 CRITICAL_WAYS = 2
 WorkerName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,20}$")]
 
@@ -32,6 +37,15 @@ class Role(StrEnum):
     INGEST = "ingest"
     API = "api"
     DUTIES = "duties"
+
+
+class DutyLine(StrEnum):
+    """A line of the duty roster."""
+
+    ONSITE = "onsite"
+    """驻场."""
+    SECOND = "second"
+    """二线."""
 
 
 class Section(BaseModel):
@@ -133,7 +147,7 @@ class PagingStep(Section):
     """One rung of a ladder."""
 
     after_s: float = Field(default=0.0, ge=0.0, le=86_400.0)
-    targets: tuple[TargetName, ...] = Field(min_length=1)
+    targets: tuple[StepTarget, ...] = Field(min_length=1)
 
 
 class PagingLadder(Section):
@@ -150,25 +164,82 @@ class PagingLadder(Section):
         return steps
 
 
+class QuietHours(Section):
+    """Hours of the week in which incidents of one severity wait."""
+
+    days: tuple[Annotated[int, Field(ge=1, le=7)], ...] = Field(default=(1, 2, 3, 4, 5, 6, 7), min_length=1)
+    """1 is Monday; the day on which the hours begin."""
+    begins: time
+    ends: time
+    """On the next day when it is not after `begins`."""
+
+    @model_validator(mode="after")
+    def _not_the_whole_day(self) -> QuietHours:
+        if self.begins == self.ends or self.begins.tzinfo is not None or self.ends.tzinfo is not None:
+            raise ValueError("quiet hours are local times, and not a whole day: then leave the ladder out")
+        return self
+
+
 class PagingSettings(Section):
     """Who is told; nobody while there are no ladders."""
 
     targets: dict[TargetName, PagingTarget] = {}
     ladders: dict[Severity, PagingLadder] = {}
     """By severity; one without a ladder of its own follows the next one below that has."""
+    zone: str = "Asia/Shanghai"
+    """In which the hours of shifts and quiet hours are meant."""
+    quiet: dict[Severity, QuietHours] = {}
+    """By severity, each on its own; never for `critical`."""
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no such time zone; for example Asia/Shanghai") from None
+        return zone
 
     @model_validator(mode="after")
     def _complete(self) -> PagingSettings:
+        known = {*self.targets, *(f"{ON_DUTY}{line.value}" for line in DutyLine)}
         for severity, ladder in self.ladders.items():
-            missing = sorted({name for step in ladder.steps for name in step.targets} - set(self.targets))
+            missing = sorted({name for step in ladder.steps for name in step.targets} - known)
             if missing:
                 raise ValueError(f"ladders.{severity.value}: there is no target {', '.join(missing)}")
-        critical = self.ladders.get(Severity.CRITICAL)
-        if critical is not None and len(set(critical.steps[0].targets)) < CRITICAL_WAYS:
+            if all(name.startswith(ON_DUTY) for name in ladder.steps[-1].targets):
+                raise ValueError(
+                    f"ladders.{severity.value}: the last step needs a target of its own, for when nobody is on duty"
+                )
+        if Severity.CRITICAL in self.quiet:
+            raise ValueError("quiet.critical: what is critical never waits")
+        # Whoever is on duty has ways of their own, which the settings do not know: the roster warns about them.
+        if self.critical_ways < CRITICAL_WAYS and not self.critical_lines and Severity.CRITICAL in self.ladders:
             raise ValueError(
                 "ladders.critical: the first step needs two different targets, for when one channel is down"
             )
         return self
+
+    @property
+    def critical_ways(self) -> int:
+        """How many targets the first step of `critical` names itself."""
+        return len({name for name in self._first_of_critical if not name.startswith(ON_DUTY)})
+
+    @property
+    def critical_lines(self) -> frozenset[DutyLine]:
+        """Lines of the roster in the first step of `critical`."""
+        return frozenset(line for line in DutyLine if f"{ON_DUTY}{line.value}" in self._first_of_critical)
+
+    @property
+    def _first_of_critical(self) -> tuple[str, ...]:
+        ladder = self.ladders.get(Severity.CRITICAL)
+        return () if ladder is None else ladder.steps[0].targets
+
+    @property
+    def duty_lines(self) -> frozenset[DutyLine]:
+        """Lines of the roster that a ladder names."""
+        names = {name for ladder in self.ladders.values() for step in ladder.steps for name in step.targets}
+        return frozenset(line for line in DutyLine if f"{ON_DUTY}{line.value}" in names)
 
 
 class BackupSettings(Section):

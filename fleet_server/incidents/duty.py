@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy.exc
@@ -23,6 +23,7 @@ from kit.store import Database, LeaseLost, StoreBusy
 PAGE: Final = 1_000
 """Edges in one transaction: a burst is worked off page by page, in the memory of one."""
 TICK_S: Final = 0.5
+PULSE: Final = timedelta(seconds=10)
 _STORE_AWAY: Final = (StoreBusy, sqlalchemy.exc.DBAPIError, OSError)
 log = get_logger(__name__)
 
@@ -58,6 +59,7 @@ class IncidentDuty:
         self._fence = fence
         self._book: Book | None = None
         self._place = EdgePlace(0, -1)
+        self._noted: datetime | None = None
         self._wake: Callable[[], None] = lambda: None
         self._news = asyncio.Event()
 
@@ -69,6 +71,15 @@ class IncidentDuty:
         """There may be edges: look now."""
         self._news.set()
 
+    async def _note_turn(self) -> None:
+        """For whoever watches from outside that there are turns at all."""
+        now = self._clock.utc()
+        if self._noted is None or abs(now - self._noted) >= PULSE:
+            async with self._database.write() as connection:
+                await self._fence(connection)
+                await self._store.turned(connection, now)
+            self._noted = now
+
     async def run(self) -> None:
         """Lead until cancelled."""
         self._book = None
@@ -77,6 +88,7 @@ class IncidentDuty:
             try:
                 while await self.turn():
                     pass
+                await self._note_turn()
                 failing = False
             except LeaseLost:
                 raise

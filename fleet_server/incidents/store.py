@@ -99,6 +99,7 @@ class CursorRow(_Row, table=True):
     n: int
     next_number: int = Field(sa_type=BigInteger)
     next_seq: int = Field(sa_type=BigInteger)
+    turned_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class WindowRow(_Row, table=True):
@@ -184,6 +185,15 @@ class IncidentStore:
         await self._put_members(connection, changes.members, cases)
         await self._put_events(connection, changes.events, first_seq, now)
         return next_seq - 1
+
+    async def turned(self, connection: AsyncConnection, now: datetime) -> None:
+        """Note that the duty had a turn."""
+        await connection.execute(update(CursorRow).where(col(CursorRow.id) == 1).values(turned_at=now))
+
+    async def turned_at(self) -> datetime | None:
+        """When the duty last noted a turn."""
+        async with self._database.read_session() as session:
+            return (await session.get_one(CursorRow, 1)).turned_at
 
     async def _hold_to(self, connection: AsyncConnection, cases: dict[str, Case]) -> None:
         table = IncidentRow

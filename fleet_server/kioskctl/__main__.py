@@ -11,6 +11,7 @@ from fleet_server.kioskctl.commands.alarms import alarms
 from fleet_server.kioskctl.commands.assets import assets
 from fleet_server.kioskctl.commands.audit import audit
 from fleet_server.kioskctl.commands.doctor import doctor
+from fleet_server.kioskctl.commands.duty import duty
 from fleet_server.kioskctl.commands.enrolments import enrolments
 from fleet_server.kioskctl.commands.incidents import incidents, windows
 from fleet_server.kioskctl.commands.kiosks import events, kiosks, presence, release, revoke, show, telemetry
@@ -59,6 +60,7 @@ cli.command()(alarms)
 cli.add_typer(incidents, name="incidents")
 cli.add_typer(windows, name="windows")
 cli.add_typer(pages, name="pages")
+cli.add_typer(duty, name="duty")
 cli.add_typer(orders, name="orders")
 cli.add_typer(enrolments, name="enrolments")
 cli.add_typer(assets, name="assets")

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from fleet_server.incidents.model import Incident, IncidentEvent, Member
-from fleet_server.orders.model import FaultStatus, Line, SelfTest
+from fleet_server.orders.model import FaultStatus, SelfTest
 
 
 class Incidents(Protocol):
@@ -37,10 +37,3 @@ class Evidence(Protocol):
 
     async def visit(self, kid: str, since: datetime, engineer: str) -> tuple[int, datetime] | None:
         """The first visit of an engineer after a moment: the record's number, and when it was."""
-
-
-class Teller(Protocol):
-    """Hears of lines of the feed after they are written; implemented by paging."""
-
-    async def tell(self, line: Line) -> None:
-        """A line of the feed."""

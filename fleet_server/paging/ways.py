@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Final, Protocol
 
 import aiohttp
@@ -35,6 +36,7 @@ _WORDS: Final = {
     Severity.MAJOR: "严重",
     Severity.CRITICAL: "紧急",
 }
+_CLOCKS: Final = {"response": ("响应", "respond"), "repair": ("修复", "repair")}
 
 
 class PagingFailed(Exception):
@@ -118,6 +120,8 @@ def document(page: Page) -> dict[str, object]:
         "members": page.members,
         "remedy": {"zh-CN": page.remedy_zh},
         "link": page.link,
+        "acknowledge": page.acknowledge,
+        "forecast": None if page.forecast is None else asdict(page.forecast),
     }
 
 
@@ -141,11 +145,15 @@ def trial_page(identifier: str, clock: Clock) -> Page:
 def text(page: Page) -> tuple[str, str]:
     """Title and body for people, Chinese first."""
     mark = "【测试】" if page.is_test else f"【{_WORDS[page.severity]}】"
+    late = page.forecast
+    if late is not None:
+        mark += f"{late.name} {_CLOCKS[late.clock][0]}时限已用 {late.percent}%: "
     lines = [
         f"{page.name} {page.where}".strip(),
         f"开始 {page.since:%Y-%m-%d %H:%M:%S} UTC" + (f", 共 {page.members} 项" if page.members > 1 else ""),
         *([f"处理: {page.remedy_zh}"] if page.remedy_zh else []),
-        page.title_en,
+        page.title_en if late is None else f"{page.title_en}: {late.percent} % of the time to {_CLOCKS[late.clock][1]}",
+        *([f"确认接手 (acknowledge): {page.acknowledge}"] if page.acknowledge else []),
         *([page.link] if page.link else []),
     ]
     return f"{mark}{page.title_zh}", "\n".join(lines)

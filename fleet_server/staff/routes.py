@@ -74,6 +74,8 @@ _OWN_ROWS: Final = frozenset(
         ("auth.recover", "recovery_refused"),
         ("auth.recovery", None),
         ("users.recover_user", None),
+        ("acks.acknowledge", None),
+        ("acks.look", None),
     }
 )
 """Operations and outcomes of which the service writes a better row: it knows the name."""

@@ -113,21 +113,27 @@ class StaffSite:
 
 @asynccontextmanager
 async def staff_site(
-    database_url: str, clock: ManualClock, folder: Path, *, public_url: str | None = None
+    database_url: str,
+    clock: ManualClock,
+    folder: Path,
+    *,
+    public_url: str | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> AsyncIterator[StaffSite]:
-    """Serve the API of the role api on a free port."""
-    settings = Settings.model_validate(
+    """Serve the API of the role api on a free port; `settings` come on top of what it needs."""
+    chosen = Settings.model_validate(
         {
             "data_dir": folder,
             "database_url": database_url,
             "public_url": public_url,
             "http": {"host": "127.0.0.1", "port": 0},
+            **(settings or {}),
         }
     )
-    settings.first_admin_token_file.write_text(TOKEN)
+    chosen.first_admin_token_file.write_text(TOKEN)
 
     def build() -> FleetServer:
-        return FleetServer(settings, frozenset({ServerRole.API}), clock, authority=_authority())
+        return FleetServer(chosen, frozenset({ServerRole.API}), clock, authority=_authority())
 
     server = await asyncio.to_thread(build)
     await server.core.directory.refresh()

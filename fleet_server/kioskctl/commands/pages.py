@@ -17,6 +17,7 @@ STATES: Final = {
     "handed_over": "已送达渠道",
     "failed": "失败",
     "cancelled": "已取消",
+    "nobody": "无人值班",
 }
 
 
@@ -37,7 +38,7 @@ def listed(
         [
             (
                 moment(row["touched_at"] or row["due_at"]),
-                row["target"],
+                f"{row['target']} {row['person'] or ''}".strip(),
                 STATES.get(row["state"], row["state"]),
                 row["attempts"],
                 row["incident"],

@@ -3,129 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fleet_server.alerts.model import AlarmEdge, AlarmOrigin
-from fleet_server.alerts.store import AlarmStore
-from fleet_server.incidents.duty import IncidentDuty, unfenced
 from fleet_server.incidents.model import EventKind
-from fleet_server.incidents.service import OPEN_STATES, IncidentService
-from fleet_server.incidents.store import IncidentStore
-from fleet_server.paging.duty import Fence, PagingDuty, PagingParts
-from fleet_server.paging.model import DeliveryState, Ladder, Step
+from fleet_server.incidents.service import OPEN_STATES
+from fleet_server.paging.model import DeliveryState
 from fleet_server.paging.rules import taken
-from fleet_server.paging.store import PagingStore
 from fleet_server.paging.ways import Apprise, PagingFailed, trial_page
 from fleet_server.settings import PagingTarget
 from fleet_server.staff.permissions import Role
 from kit.clock import ManualClock
-from kit.store import Database, LeaseLost
+from kit.store import LeaseLost
 from kit.supervise import TaskGroup, spawn
-from support.incident_world import Grid
+from support.paging_desk import Desk
 from support.shell import Shell
 from support.staff_site import staff_site
-from wire.faults import FACTS, Fault, Severity
-from wire.uplink import Edge
-
-SECRET = "a shared secret of two machines"
-LADDERS = {Severity.MAJOR: Ladder((Step(0, ("duty",)), Step(300, ("second",))), repeat_s=600)}
-
-
-@dataclass
-class Receiver:
-    """Somebody's webhook."""
-
-    heard: list[tuple[str, dict[str, object]]] = field(default_factory=list)
-    signatures: list[bool] = field(default_factory=list)
-    status: int = 200
-    port: int = 0
-
-    async def take(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        wanted = f"sha256={hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()}"
-        self.signatures.append(hmac.compare_digest(wanted, request.headers.get("X-Signature", "")))
-        if self.status == 200:
-            self.heard.append((request.headers["Idempotency-Key"], json.loads(body)))
-        return web.Response(status=self.status)
-
-
-@asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    app = web.Application()
-    app.router.add_post("/page", receiver.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    receiver.port = runner.addresses[0][1]
-    try:
-        yield receiver
-    finally:
-        await runner.cleanup()
-
-
-class Desk:
-    """Alarms, incidents and paging on one store."""
-
-    def __init__(self, database: Database, clock: ManualClock, folder: Path, receiver: Receiver) -> None:
-        self.database, self.clock, self.receiver = database, clock, receiver
-        self.alarms, incidents = AlarmStore(database), IncidentStore(database)
-        self.incidents = IncidentService(database, incidents, clock)
-        self.correlate = IncidentDuty(database, self.alarms, incidents, Grid(), clock)
-        self.store = PagingStore(database)
-        url, secret = folder / "url", folder / "secret"
-        url.write_text(f"http://127.0.0.1:{receiver.port}/page\n")
-        secret.write_text(SECRET)
-        target = PagingTarget(kind="webhook", url_file=url, secret_file=secret)
-        self.targets = {"duty": target, "second": target}
-        self.duty = self.fresh_duty()
-        self.started = [self.duty]
-
-    def fresh_duty(self, fence: Fence = unfenced) -> PagingDuty:
-        parts = PagingParts(
-            self.database,
-            self.store,
-            self.incidents,
-            LADDERS,
-            self.targets,
-            self.clock,
-            fence,
-            "https://fleet.test",
-        )
-        return PagingDuty(parts)
-
-    async def alarm(self, kid: str = "kiosk-1", *, up: bool = True, fault: Fault = Fault.PAPER_OUT) -> None:
-        now, edge = self.clock.utc(), Edge.RAISE if up else Edge.CLEAR
-        change = AlarmEdge(kid, "printer", fault.value, edge, FACTS[fault].severity, now, AlarmOrigin.KIOSK)
-        await self.alarms.apply([change], now)
-
-    async def works(self, seconds: float = 0.0) -> None:
-        self.clock.advance(seconds)
-        await self.correlate.turn()
-        await self.duty.turn()
-
-    @property
-    def told(self) -> int:
-        return len(self.receiver.heard)
-
-
-@pytest.fixture
-async def desk(fleet_db: Database, manual_clock: ManualClock, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with receiving() as receiver:
-        found = await asyncio.to_thread(Desk, fleet_db, manual_clock, tmp_path, receiver)
-        yield found
-        for duty in {*found.started, found.duty}:
-            await duty.close()
 
 
 async def test_paper_runs_out_and_the_engineer_is_told_once_and_then_the_second_line(desk: Desk) -> None:

@@ -19,6 +19,8 @@ from kit.web import SIGNED_IN
 from support.staff_site import Answer, StaffSite, staff_site
 
 PUBLIC = {
+    ("POST", "/api/v1/ack"),
+    ("POST", "/api/v1/ack/look"),
     ("POST", "/api/v1/auth/first-admin"),
     ("POST", "/api/v1/auth/login"),
     ("POST", "/api/v1/auth/recover"),
