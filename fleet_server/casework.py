@@ -24,7 +24,7 @@ from fleet_server.orders.service import OrderParts, OrderService
 from fleet_server.orders.store import OrderStore
 from fleet_server.paging.duty import PagingDuty, PagingParts
 from fleet_server.paging.links import AckDesk
-from fleet_server.paging.routes import ack_routes, duty_routes
+from fleet_server.paging.routes import ack_routes, duty_routes, watch_routes
 from fleet_server.paging.routes import routes as paging_routes
 from fleet_server.paging.service import RosterService
 from fleet_server.paging.store import PagingStore, RosterStore
@@ -106,6 +106,7 @@ class CaseParts:
         """HTTP for staff."""
         pages = paging_routes(self._paging, self._plan.paging.targets, self._plan.clock)
         told = [pages, duty_routes(self._roster), ack_routes(self._acks)]
+        told += [watch_routes(self._paging, self._incidents, self._plan.clock)]
         return [*incident_routes(self.incidents), *order_routes(self.orders), sla_routes(self.sla), *told]
 
     def duties(self, on_alarms: Callable[[Callable[[], None]], None]) -> list[Service]:

@@ -204,6 +204,13 @@ class AckView(BaseModel):
     is_used: bool
 
 
+class AlertingHealth(BaseModel):
+    """For how long alerting had no turn, in seconds; None: never. What a watch from outside asks for."""
+
+    incidents_idle_s: float | None
+    paging_idle_s: float | None
+
+
 class TrialForm(BaseModel):
     """Send a marked test page."""
 

@@ -8,6 +8,7 @@ from typing import Final
 import aiohttp
 
 from fleet_server.errors import Refusal
+from fleet_server.incidents.store import IncidentStore
 from fleet_server.paging.forms import (
     DutyQuery,
     HandoverForm,
@@ -20,7 +21,15 @@ from fleet_server.paging.forms import (
     SwapView,
 )
 from fleet_server.paging.links import AckDesk
-from fleet_server.paging.model import AckTokenForm, AckView, Delivery, DeliveryQuery, DeliveryView, TrialForm
+from fleet_server.paging.model import (
+    AckTokenForm,
+    AckView,
+    AlertingHealth,
+    Delivery,
+    DeliveryQuery,
+    DeliveryView,
+    TrialForm,
+)
 from fleet_server.paging.roster import AHEAD
 from fleet_server.paging.service import RosterService, handover_view, swap_view
 from fleet_server.paging.store import PagingStore
@@ -94,6 +103,20 @@ def duty_routes(service: RosterService) -> Routes:
     @api.post("/api/v1/duty/handovers/{identifier}/confirm", permission=act, summary="I take over")
     async def confirm_handover(call: Call[StaffPrincipal], identifier: str) -> HandoverView:
         return handover_view(await service.confirm(identifier, call.principal.id))
+
+    return api
+
+
+def watch_routes(store: PagingStore, incidents: IncidentStore, clock: Clock) -> Routes:
+    """For the watch: whether anybody would be called."""
+    api = Routes("health_alerting")
+
+    @api.get("/api/v1/health/alerting", permission=None, summary="For how long alerting had no turn")
+    async def alerting(call: Call) -> AlertingHealth:
+        turned = (await incidents.turned_at(), await store.turned_at())
+        now = clock.utc()
+        idle = [None if at is None else max((now - at).total_seconds(), 0.0) for at in turned]
+        return AlertingHealth(incidents_idle_s=idle[0], paging_idle_s=idle[1])
 
     return api
 

@@ -101,6 +101,7 @@ class MockCasework:
                 attempts=1,
                 touched_at=self.now,
                 note="",
+                person="wang",
             )
             return Page(items=[told], total=1)
 

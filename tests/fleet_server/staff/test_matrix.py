@@ -26,6 +26,7 @@ PUBLIC = {
     ("POST", "/api/v1/auth/recover"),
     ("POST", "/api/v1/auth/recovery"),
     ("GET", "/api/v1/health"),
+    ("GET", "/api/v1/health/alerting"),
 }
 """Operations for people who are not signed in. A new one belongs here only after a review."""
 

@@ -4,6 +4,40 @@
  */
 
 export interface paths {
+    "/api/v1/ack": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Acknowledge by the link of a message, once */
+        post: operations["acks.acknowledge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/ack/look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What the link of a message is about; changes nothing */
+        post: operations["acks.look"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alarms": {
         parameters: {
             query?: never;
@@ -279,6 +313,109 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/duty": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is on duty, and what is wrong in the next 14 days */
+        get: operations["duty.on_duty"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/duty/{line}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One line: its roster and who has which time */
+        get: operations["duty.roster"];
+        /** Replace a roster */
+        put: operations["duty.set_roster"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/duty/{line}/handovers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** I hand over my duty */
+        post: operations["duty.hand_over"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/duty/{line}/swaps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let somebody stand in */
+        post: operations["duty.swap"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/duty/handovers/{identifier}/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** I take over */
+        post: operations["duty.confirm_handover"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/duty/swaps/{identifier}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End a swap now */
+        post: operations["duty.end_swap"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrolments": {
         parameters: {
             query?: never;
@@ -339,6 +476,23 @@ export interface paths {
         };
         /** Whether this process serves */
         get: operations["health.health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/health/alerting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** For how long alerting had no turn */
+        get: operations["health_alerting.alerting"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1236,6 +1390,44 @@ export interface components {
             note: string;
         };
         /**
+         * AckTokenForm
+         * @description The one-time token of a message's link.
+         */
+        AckTokenForm: {
+            /** Token */
+            token: string;
+        };
+        /**
+         * AckView
+         * @description What a link is about, for somebody who is not signed in.
+         */
+        AckView: {
+            /** Acknowledged At */
+            acknowledged_at: string | null;
+            /** Acknowledged By */
+            acknowledged_by: string | null;
+            /** By */
+            by: string;
+            /** Is Over */
+            is_over: boolean;
+            /** Is Used */
+            is_used: boolean;
+            /** Name */
+            name: string;
+            severity: components["schemas"]["Severity"];
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Title En */
+            title_en: string;
+            /** Title Zh */
+            title_zh: string;
+            /** Where */
+            where: string;
+        };
+        /**
          * Activity
          * @description What the kiosk is doing with patients right now.
          * @enum {string}
@@ -1326,6 +1518,16 @@ export interface components {
             title_en: string;
             /** Title Zh */
             title_zh: string;
+        };
+        /**
+         * AlertingHealth
+         * @description For how long alerting had no turn, in seconds; None: never. What a watch from outside asks for.
+         */
+        AlertingHealth: {
+            /** Incidents Idle S */
+            incidents_idle_s: number | null;
+            /** Paging Idle S */
+            paging_idle_s: number | null;
         };
         /**
          * AreaView
@@ -1884,7 +2086,7 @@ export interface components {
          * @description How far one message to one target is.
          * @enum {string}
          */
-        DeliveryState: "due" | "sending" | "handed_over" | "failed" | "cancelled";
+        DeliveryState: "due" | "sending" | "handed_over" | "failed" | "cancelled" | "nobody";
         /**
          * DeliveryView
          * @description One message to one target, as people see it.
@@ -1903,6 +2105,8 @@ export interface components {
             incident: string;
             /** Note */
             note: string;
+            /** Person */
+            person: string | null;
             state: components["schemas"]["DeliveryState"];
             /** Step */
             step: number;
@@ -1952,6 +2156,39 @@ export interface components {
              *     ]
              */
             hours: number[];
+        };
+        /**
+         * DutyLine
+         * @description A line of the duty roster.
+         * @enum {string}
+         */
+        DutyLine: "onsite" | "second";
+        /**
+         * DutyWarning
+         * @description Something that would leave somebody untold.
+         */
+        DutyWarning: {
+            /**
+             * Ends At
+             * @default null
+             */
+            ends_at: string | null;
+            kind: components["schemas"]["WarningKind"];
+            /**
+             * Person
+             * @default null
+             */
+            person: string | null;
+            /**
+             * Starts At
+             * @default null
+             */
+            starts_at: string | null;
+            /**
+             * Target
+             * @default null
+             */
+            target: string | null;
         };
         /**
          * Effect
@@ -2090,12 +2327,56 @@ export interface components {
             note: string;
         };
         /**
+         * LineView
+         * @description A line of the timeline.
+         */
+        fleet_server__orders__forms__LineView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string | null;
+            /** Fields */
+            fields: {
+                [key: string]: boolean | number | string | null;
+            };
+            kind: components["schemas"]["NewsKind"];
+            /** Seq */
+            seq: number;
+            /**
+             * Written At
+             * Format: date-time
+             */
+            written_at: string;
+        };
+        /**
          * NoteForm
          * @description What somebody has to say.
          */
         fleet_server__orders__forms__NoteForm: {
             /** Text */
             text: string;
+        };
+        /**
+         * LineView
+         * @description Who is on duty on one line, and what is wrong with it in the next 14 days.
+         */
+        fleet_server__paging__forms__LineView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            line: components["schemas"]["DutyLine"];
+            open_handover: components["schemas"]["HandoverView"] | null;
+            /** People */
+            people: components["schemas"]["PersonView"][];
+            /** Until */
+            until: string | null;
+            /** Warnings */
+            warnings: components["schemas"]["DutyWarning"][];
         };
         /**
          * Role
@@ -2161,6 +2442,38 @@ export interface components {
              */
             since: string | null;
             state: components["schemas"]["FunctionState"];
+        };
+        /**
+         * HandoverForm
+         * @description I hand over to somebody.
+         */
+        HandoverForm: {
+            /** Note */
+            note: string;
+            /** Takes */
+            takes: string;
+        };
+        /**
+         * HandoverView
+         * @description A hand-over.
+         */
+        HandoverView: {
+            /** Confirmed At */
+            confirmed_at: string | null;
+            /** Gives */
+            gives: string;
+            /** Id */
+            id: string;
+            line: components["schemas"]["DutyLine"];
+            /** Note */
+            note: string;
+            /**
+             * Offered At
+             * Format: date-time
+             */
+            offered_at: string;
+            /** Takes */
+            takes: string;
         };
         /**
          * Health
@@ -2539,31 +2852,6 @@ export interface components {
             response_s: number;
         };
         /**
-         * LineView
-         * @description A line of the timeline.
-         */
-        LineView: {
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
-            /** By */
-            by: string | null;
-            /** Fields */
-            fields: {
-                [key: string]: boolean | number | string | null;
-            };
-            kind: components["schemas"]["NewsKind"];
-            /** Seq */
-            seq: number;
-            /**
-             * Written At
-             * Format: date-time
-             */
-            written_at: string;
-        };
-        /**
          * LoginForm
          * @description Password and second factor at once: a wrong one does not tell which.
          */
@@ -2776,7 +3064,7 @@ export interface components {
             /** Text */
             text: string;
             /** Timeline */
-            timeline: components["schemas"]["LineView"][];
+            timeline: components["schemas"]["fleet_server__orders__forms__LineView"][];
             /** Title En */
             title_en: string;
             /** Title Zh */
@@ -2929,6 +3217,18 @@ export interface components {
         Page_KioskView_: {
             /** Items */
             items: components["schemas"]["KioskView"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
+        /** Page[LineView] */
+        Page_LineView_: {
+            /** Items */
+            items: components["schemas"]["fleet_server__paging__forms__LineView"][];
             /**
              * Next
              * @default null
@@ -3194,6 +3494,16 @@ export interface components {
              * @default 0
              */
             response_fen: number;
+        };
+        /**
+         * PersonView
+         * @description Somebody on duty.
+         */
+        PersonView: {
+            /** Name */
+            name: string;
+            /** Targets */
+            targets: string[];
         };
         /**
          * PhotoForm
@@ -3558,6 +3868,56 @@ export interface components {
          */
         "Role-Input": "engineer" | "lead" | "system_admin" | "security_admin" | "auditor" | "viewer";
         /**
+         * Roster
+         * @description One line of duty.
+         */
+        Roster: {
+            /**
+             * First Week
+             * Format: date
+             */
+            first_week: string;
+            /** Members */
+            members: {
+                [key: string]: string[];
+            };
+            /** Shifts */
+            shifts: components["schemas"]["Shift"][];
+        };
+        /**
+         * RosterForm
+         * @description A roster, and the version that was looked at: 0 while there is none.
+         */
+        RosterForm: {
+            roster: components["schemas"]["Roster"];
+            /** Version */
+            version: number;
+        };
+        /**
+         * RosterView
+         * @description One line, whole.
+         */
+        RosterView: {
+            /** Changed At */
+            changed_at: string | null;
+            /** Changed By */
+            changed_by: string | null;
+            /** Handovers */
+            handovers: components["schemas"]["HandoverView"][];
+            line: components["schemas"]["DutyLine"];
+            roster: components["schemas"]["Roster"] | null;
+            /** Spans */
+            spans: components["schemas"]["SpanView"][];
+            /** Swaps */
+            swaps: components["schemas"]["SwapView"][];
+            /** Version */
+            version: number;
+            /** Warnings */
+            warnings: components["schemas"]["DutyWarning"][];
+            /** Zone */
+            zone: string;
+        };
+        /**
          * RoundView
          * @description One floor of a walking round: the kiosks in walking order, and what to bring.
          */
@@ -3644,6 +4004,26 @@ export interface components {
          */
         Severity: "info" | "minor" | "major" | "critical";
         /**
+         * Shift
+         * @description Hours of some days of the week, and who has them in turn.
+         */
+        Shift: {
+            /**
+             * Begins
+             * Format: time
+             */
+            begins: string;
+            /** Days */
+            days: number[];
+            /**
+             * Ends
+             * Format: time
+             */
+            ends: string;
+            /** Rota */
+            rota: string[];
+        };
+        /**
          * Side
          * @description Who has to put a cause right.
          * @enum {string}
@@ -3664,6 +4044,24 @@ export interface components {
              * Format: date-time
              */
             until: string;
+        };
+        /**
+         * SpanView
+         * @description A time in which the same people are on duty.
+         */
+        SpanView: {
+            /**
+             * Ends At
+             * Format: date-time
+             */
+            ends_at: string;
+            /** Names */
+            names: string[];
+            /**
+             * Starts At
+             * Format: date-time
+             */
+            starts_at: string;
         };
         /**
          * SpareCodes
@@ -3747,6 +4145,66 @@ export interface components {
             unproved_pause_s: number;
             /** Vendor Breaches */
             vendor_breaches: number;
+        };
+        /**
+         * SwapForm
+         * @description Somebody stands in.
+         */
+        SwapForm: {
+            /**
+             * Ends At
+             * Format: date-time
+             */
+            ends_at: string;
+            /**
+             * Note
+             * @default
+             */
+            note: string;
+            /**
+             * Replaces
+             * @default null
+             */
+            replaces: string | null;
+            /** Stands In */
+            stands_in: string;
+            /**
+             * Starts At
+             * Format: date-time
+             */
+            starts_at: string;
+        };
+        /**
+         * SwapView
+         * @description A dated change.
+         */
+        SwapView: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /**
+             * Ends At
+             * Format: date-time
+             */
+            ends_at: string;
+            /** Id */
+            id: string;
+            line: components["schemas"]["DutyLine"];
+            /** Note */
+            note: string;
+            /** Replaces */
+            replaces: string | null;
+            /** Stands In */
+            stands_in: string;
+            /**
+             * Starts At
+             * Format: date-time
+             */
+            starts_at: string;
         };
         /**
          * Targets
@@ -4013,6 +4471,12 @@ export interface components {
             username: string;
         };
         /**
+         * WarningKind
+         * @description What is wrong with a line.
+         * @enum {string}
+         */
+        WarningKind: "no_roster" | "gap" | "no_target" | "one_way" | "no_account";
+        /**
          * WindowForm
          * @description Planned work; scope `site` without a name is the whole fleet.
          */
@@ -4079,10 +4543,13 @@ export interface components {
     pathItems: never;
 }
 export type SchemaAcknowledgeForm = components['schemas']['AcknowledgeForm'];
+export type SchemaAckTokenForm = components['schemas']['AckTokenForm'];
+export type SchemaAckView = components['schemas']['AckView'];
 export type SchemaActivity = components['schemas']['Activity'];
 export type SchemaAlarmKind = components['schemas']['AlarmKind'];
 export type SchemaAlarmOrigin = components['schemas']['AlarmOrigin'];
 export type SchemaAlarmView = components['schemas']['AlarmView'];
+export type SchemaAlertingHealth = components['schemas']['AlertingHealth'];
 export type SchemaAreaView = components['schemas']['AreaView'];
 export type SchemaAssetProblem = components['schemas']['AssetProblem'];
 export type SchemaAssetReport = components['schemas']['AssetReport'];
@@ -4110,6 +4577,8 @@ export type SchemaContractView = components['schemas']['ContractView'];
 export type SchemaDeliveryState = components['schemas']['DeliveryState'];
 export type SchemaDeliveryView = components['schemas']['DeliveryView'];
 export type SchemaDemand = components['schemas']['Demand'];
+export type SchemaDutyLine = components['schemas']['DutyLine'];
+export type SchemaDutyWarning = components['schemas']['DutyWarning'];
 export type SchemaEffect = components['schemas']['Effect'];
 export type SchemaEnrolmentState = components['schemas']['EnrolmentState'];
 export type SchemaEnrolmentView = components['schemas']['EnrolmentView'];
@@ -4120,7 +4589,9 @@ export type SchemaExclusion = components['schemas']['Exclusion'];
 export type SchemaFamily = components['schemas']['Family'];
 export type SchemaFirstAdminForm = components['schemas']['FirstAdminForm'];
 export type SchemaFleetServerIncidentsModelNoteForm = components['schemas']['fleet_server__incidents__model__NoteForm'];
+export type SchemaFleetServerOrdersFormsLineView = components['schemas']['fleet_server__orders__forms__LineView'];
 export type SchemaFleetServerOrdersFormsNoteForm = components['schemas']['fleet_server__orders__forms__NoteForm'];
+export type SchemaFleetServerPagingFormsLineView = components['schemas']['fleet_server__paging__forms__LineView'];
 export type SchemaFleetServerSettingsRole = components['schemas']['fleet_server__settings__Role'];
 export type SchemaFleetServerStaffPermissionsRole = components['schemas']['fleet_server__staff__permissions__Role'];
 export type SchemaFloorView = components['schemas']['FloorView'];
@@ -4128,6 +4599,8 @@ export type SchemaFormat = components['schemas']['Format'];
 export type SchemaFunctionReason = components['schemas']['FunctionReason'];
 export type SchemaFunctionState = components['schemas']['FunctionState'];
 export type SchemaFunctionStatus = components['schemas']['FunctionStatus'];
+export type SchemaHandoverForm = components['schemas']['HandoverForm'];
+export type SchemaHandoverView = components['schemas']['HandoverView'];
 export type SchemaHealth = components['schemas']['Health'];
 export type SchemaIncidentDetail = components['schemas']['IncidentDetail'];
 export type SchemaIncidentEventView = components['schemas']['IncidentEventView'];
@@ -4138,7 +4611,6 @@ export type SchemaKioskDetail = components['schemas']['KioskDetail'];
 export type SchemaKioskState = components['schemas']['KioskState'];
 export type SchemaKioskView = components['schemas']['KioskView'];
 export type SchemaLimits = components['schemas']['Limits'];
-export type SchemaLineView = components['schemas']['LineView'];
 export type SchemaLoginForm = components['schemas']['LoginForm'];
 export type SchemaMe = components['schemas']['Me'];
 export type SchemaMemberView = components['schemas']['MemberView'];
@@ -4160,6 +4632,7 @@ export type SchemaPageEnrolmentView = components['schemas']['Page_EnrolmentView_
 export type SchemaPageEventView = components['schemas']['Page_EventView_'];
 export type SchemaPageIncidentView = components['schemas']['Page_IncidentView_'];
 export type SchemaPageKioskView = components['schemas']['Page_KioskView_'];
+export type SchemaPageLineView = components['schemas']['Page_LineView_'];
 export type SchemaPageOrderView = components['schemas']['Page_OrderView_'];
 export type SchemaPageSessionView = components['schemas']['Page_SessionView_'];
 export type SchemaPageTokenView = components['schemas']['Page_TokenView_'];
@@ -4175,6 +4648,7 @@ export type SchemaPauseLine = components['schemas']['PauseLine'];
 export type SchemaPauseReason = components['schemas']['PauseReason'];
 export type SchemaPauseView = components['schemas']['PauseView'];
 export type SchemaPenalties = components['schemas']['Penalties'];
+export type SchemaPersonView = components['schemas']['PersonView'];
 export type SchemaPhotoForm = components['schemas']['PhotoForm'];
 export type SchemaPhotoView = components['schemas']['PhotoView'];
 export type SchemaPoint = components['schemas']['Point'];
@@ -4196,6 +4670,9 @@ export type SchemaRecoveryView = components['schemas']['RecoveryView'];
 export type SchemaReport = components['schemas']['Report'];
 export type SchemaReset = components['schemas']['Reset'];
 export type SchemaRoleInput = components['schemas']['Role-Input'];
+export type SchemaRoster = components['schemas']['Roster'];
+export type SchemaRosterForm = components['schemas']['RosterForm'];
+export type SchemaRosterView = components['schemas']['RosterView'];
 export type SchemaRoundView = components['schemas']['RoundView'];
 export type SchemaScope = components['schemas']['Scope'];
 export type SchemaSealsView = components['schemas']['SealsView'];
@@ -4203,13 +4680,17 @@ export type SchemaSealView = components['schemas']['SealView'];
 export type SchemaSeries = components['schemas']['Series'];
 export type SchemaSessionView = components['schemas']['SessionView'];
 export type SchemaSeverity = components['schemas']['Severity'];
+export type SchemaShift = components['schemas']['Shift'];
 export type SchemaSide = components['schemas']['Side'];
 export type SchemaSnoozeForm = components['schemas']['SnoozeForm'];
+export type SchemaSpanView = components['schemas']['SpanView'];
 export type SchemaSpareCodes = components['schemas']['SpareCodes'];
 export type SchemaSpareCodesForm = components['schemas']['SpareCodesForm'];
 export type SchemaStopOver = components['schemas']['StopOver'];
 export type SchemaStopView = components['schemas']['StopView'];
 export type SchemaSummary = components['schemas']['Summary'];
+export type SchemaSwapForm = components['schemas']['SwapForm'];
+export type SchemaSwapView = components['schemas']['SwapView'];
 export type SchemaTargets = components['schemas']['Targets'];
 export type SchemaTargetView = components['schemas']['TargetView'];
 export type SchemaTelemetryView = components['schemas']['TelemetryView'];
@@ -4222,11 +4703,64 @@ export type SchemaUserCreated = components['schemas']['UserCreated'];
 export type SchemaUserForm = components['schemas']['UserForm'];
 export type SchemaUserPatch = components['schemas']['UserPatch'];
 export type SchemaUserView = components['schemas']['UserView'];
+export type SchemaWarningKind = components['schemas']['WarningKind'];
 export type SchemaWindowForm = components['schemas']['WindowForm'];
 export type SchemaWindowView = components['schemas']['WindowView'];
 export type ResponseProblem = components['responses']['Problem'];
 export type $defs = Record<string, never>;
 export interface operations {
+    "acks.acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AckTokenForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AckView"];
+                };
+            };
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "acks.look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AckTokenForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AckView"];
+                };
+            };
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     "alarms.alarms": {
         parameters: {
             query?: {
@@ -4640,6 +5174,202 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "duty.on_duty": {
+        parameters: {
+            query?: {
+                at?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_LineView_"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "duty.roster": {
+        parameters: {
+            query?: {
+                days?: number;
+            };
+            header?: never;
+            path: {
+                line: components["schemas"]["DutyLine"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RosterView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "duty.set_roster": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                line: components["schemas"]["DutyLine"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RosterForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RosterView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "duty.hand_over": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                line: components["schemas"]["DutyLine"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HandoverForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HandoverView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "duty.swap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                line: components["schemas"]["DutyLine"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SwapForm"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SwapView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "duty.confirm_handover": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identifier: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HandoverView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "duty.end_swap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identifier: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SwapView"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     "enrolments.enrolments": {
         parameters: {
             query?: {
@@ -4742,6 +5472,27 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "health_alerting.alerting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertingHealth"];
                 };
             };
             default: components["responses"]["Problem"];
