@@ -49,6 +49,14 @@ _TEXTS: Final = {
     "last_administrator": "不能移除最后一名账户管理员 (the last administrator)",
     "password_too_weak": "密码太弱: 至少 12 位, 或 10 位且含三类字符 (password too weak)",
     "password_too_common": "密码过于常见 (password too common)",
+    "no_roster": "这条班线还没有轮值表: kioskctl duty set (no roster yet)",
+    "roster_changed": "轮值表刚被他人修改, 请重新查看 (the roster was changed meanwhile)",
+    "no_member": "此人不在这条班线的成员中 (not a member of this line)",
+    "not_on_duty": "您现在不在这条班线值班 (you are not on duty on this line)",
+    "not_yours": "只有接班人能确认这次交接 (only who takes over can confirm)",
+    "same_person": "须由另一人 (another person is needed)",
+    "handover_confirmed": "这次交接已经确认 (confirmed already)",
+    "swap_out_of_range": "调班须先开始后结束, 且不超过 62 天 (a swap ends after it begins, in 62 days at most)",
     "store_busy": "服务器数据库繁忙, 请稍后再试 (store is busy)",
 }
 

@@ -123,7 +123,7 @@ class SwapView(BaseModel):
     created_by: str
 
 
-class LineView(BaseModel):
+class DutyLineView(BaseModel):
     """Who is on duty on one line, and what is wrong with it in the next 14 days."""
 
     line: DutyLine

@@ -10,10 +10,10 @@ import aiohttp
 from fleet_server.errors import Refusal
 from fleet_server.incidents.store import IncidentStore
 from fleet_server.paging.forms import (
+    DutyLineView,
     DutyQuery,
     HandoverForm,
     HandoverView,
-    LineView,
     RosterForm,
     RosterView,
     SpanQuery,
@@ -73,7 +73,7 @@ def duty_routes(service: RosterService) -> Routes:
     api = Routes("duty")
 
     @api.get("/api/v1/duty", permission=READ, summary="Who is on duty, and what is wrong in the next 14 days")
-    async def on_duty(call: Call, query: DutyQuery) -> Page[LineView]:
+    async def on_duty(call: Call, query: DutyQuery) -> Page[DutyLineView]:
         found = await service.lines(query.at)
         return Page(items=found, total=len(found))
 

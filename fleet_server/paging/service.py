@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 from fleet_server.errors import Refusal
 from fleet_server.paging.forms import (
+    DutyLineView,
     DutyWarning,
     HandoverForm,
     HandoverView,
-    LineView,
     PersonView,
     RosterForm,
     RosterView,
@@ -60,7 +60,7 @@ class RosterService:
             for line, kept in rosters.items()
         }
 
-    async def lines(self, at: datetime | None) -> list[LineView]:
+    async def lines(self, at: datetime | None) -> list[DutyLineView]:
         """Every line at a moment, now when none is given, with what is wrong in the next 14 days."""
         moment = at or self._clock.utc()
         plans, accounts = await self.plans(moment), await self._accounts()
@@ -183,12 +183,12 @@ class RosterService:
     def _known(self) -> set[str]:
         return set(self._settings.targets)
 
-    def _line(self, line: DutyLine, plan: Plan | None, at: datetime, accounts: frozenset[str]) -> LineView:
+    def _line(self, line: DutyLine, plan: Plan | None, at: datetime, accounts: frozenset[str]) -> DutyLineView:
         names = () if plan is None else plan.on_duty(at)
         reached = {} if plan is None else targets_of(plan.roster, names)
         spans = [] if plan is None else plan.spans(at, at + AHEAD)
         pending = [one for one in plan.handovers if one.confirmed_at is None] if plan is not None else []
-        return LineView(
+        return DutyLineView(
             line=line,
             at=at,
             people=[PersonView(name=name, targets=list(targets)) for name, targets in reached.items()],

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from e2e import mock_server
 from e2e.browser import Visit, chromium, visit
 from e2e.mock_casework import INCIDENT, ORDER
+from e2e.mock_duty import TOKEN
 from e2e.serving import DIST, serving
 from e2e.signing_in import sign_in
 from playwright.async_api import Browser, Page
@@ -31,6 +32,8 @@ PAGES = (
     ("incident", f"/incidents/{INCIDENT}"),
     ("orders", "/orders"),
     ("order", f"/orders/{ORDER}"),
+    ("duty", "/duty"),
+    ("ack", f"/ack#{TOKEN}"),
     ("sla", "/sla"),
     ("audit", "/audit"),
     ("not-found", "/nowhere"),

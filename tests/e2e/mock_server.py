@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from e2e import mock_hospital
 from e2e.mock_casework import MockCasework
+from e2e.mock_duty import MockDuty
 from e2e.mock_live import MockLive
 
 from fleet_server.alerts.model import AlarmQuery, AlarmView
@@ -82,6 +83,7 @@ class MockServer:
         self.hospital = mock_hospital.make(count, now=(clock or SystemClock()).utc())
         self.live = MockLive(self.hospital)
         self.casework = MockCasework(self.hospital.now)
+        self.duty = MockDuty(self.hospital.now)
         self.sessions: set[str] = set()
         self.staff = Staff([Role.LEAD])
         self.is_failing = False
@@ -100,6 +102,7 @@ class MockServer:
                 self._history(),
                 self._enrolments(),
                 *self.casework.routes(),
+                *self.duty.routes(),
             ],
             self._hooks(),
         )

@@ -10,6 +10,7 @@ from e2e.browser import Visit, Watched
 from e2e.conftest import MakeVisitor, Site
 from e2e.marks import E2E
 from e2e.mock_casework import INCIDENT, ORDER
+from e2e.mock_duty import TOKEN
 from e2e.serving import AXE
 from e2e.signing_in import sign_in
 from playwright.async_api import Page
@@ -27,11 +28,12 @@ PAGES = (
     f"/incidents/{INCIDENT}",
     "/orders",
     f"/orders/{ORDER}",
+    "/duty",
     "/sla",
     "/audit",
     "/nowhere",
 )
-WAYS_IN = ("/sign-in", f"/first-admin#{mock_server.FIRST_ADMIN_TOKEN}", "/recover")
+WAYS_IN = ("/sign-in", f"/first-admin#{mock_server.FIRST_ADMIN_TOKEN}", "/recover", f"/ack#{TOKEN}")
 LOOKS = (
     Visit(language="zh-CN", scheme="light"),
     Visit(language="en", scheme="dark"),
@@ -100,7 +102,7 @@ async def test_the_kiosk_page_on_an_engineers_phone(site: Site, make_visitor: Ma
     await sign_in(visitor.page, site[1], "/sign-in?next=/kiosks/zzj-021")
     assert await serious_findings(visitor.page) == []
     assert await overflow_px(visitor.page) == 0
-    for path in ("/enrolment", f"/incidents/{INCIDENT}", f"/orders/{ORDER}"):
+    for path in ("/enrolment", "/duty", f"/ack#{TOKEN}", f"/incidents/{INCIDENT}", f"/orders/{ORDER}"):
         await visitor.page.goto(f"{site[1]}{path}")
         assert await serious_findings(visitor.page) == []
         assert await overflow_px(visitor.page) == 0, path

@@ -7,6 +7,7 @@ from e2e.browser import Watched
 from e2e.conftest import Site
 from e2e.marks import E2E
 from e2e.mock_casework import AUDIT_ROWS, ORDER
+from e2e.mock_duty import TOKEN
 from playwright.async_api import Page, expect
 
 from fleet_server.staff.permissions import Role, permissions_of
@@ -73,6 +74,46 @@ async def test_the_month_has_its_figures_and_files(site: Site, page: Page) -> No
     await expect(pdf).to_have_attribute("href", "/api/v1/sla/report/file?month=2026-02&format=pdf")
 
 
+async def test_duty_is_handed_over_and_taken(site: Site, page: Page) -> None:
+    server, _ = site
+    await page.get_by_role("link", name="值班").click()
+    onsite = page.locator("section", has=page.get_by_role("heading", name="驻场"))
+    await expect(onsite.get_by_role("alert").first).to_contain_text("无人值班")
+    await expect(onsite.get_by_text("紧急事件只能经一个渠道通知 li.na")).to_be_visible()
+    second = page.locator("section", has=page.get_by_role("heading", name="二线"))
+    await expect(second).to_contain_text("呼叫阶梯用到此班线，但没有轮值表")
+    await onsite.locator(".el-select__wrapper").click()
+    await page.get_by_role("option", name="li.na").click()
+    await onsite.locator("input[name=note]").fill("021 等纸")
+    await onsite.get_by_role("button", name="交班").click()
+    await expect(onsite.get_by_text("chen.wei 交班给 li.na，待确认")).to_be_visible()
+    await expect(onsite.get_by_role("button", name="确认接班")).to_have_count(0)  # only the other one can
+    assert server.duty.handover is not None
+    server.duty.handover = server.duty.handover.model_copy(update={"gives": "li.na", "takes": "chen.wei"})
+    await page.reload()
+    await onsite.get_by_role("button", name="确认接班").click()
+    await expect(page.get_by_text("已接班")).to_be_visible()
+    assert server.duty.people == ["chen.wei"]
+
+
+async def test_a_link_acknowledges_by_its_button_only(site: Site, visitor: Watched) -> None:
+    server, address = site
+    page = visitor.page
+    await page.goto(f"{address}/ack#{TOKEN}")
+    await expect(page.get_by_text("缺纸")).to_be_visible()
+    await expect(page.get_by_text("zzj-002/printer")).to_be_visible()
+    await page.reload()
+    assert server.duty.ack.acknowledged_by is None
+    await page.get_by_role("button", name="我来处理").click()
+    await expect(page.get_by_role("status")).to_contain_text("已确认，呼叫已停止")
+    assert server.duty.ack.acknowledged_by == "chen.wei"
+    await page.goto(f"{address}/ack#another-token")
+    await page.reload()
+    await expect(page.get_by_role("alert")).to_contain_text("链接不存在或已超过一天")
+    await expect(page.get_by_role("button", name="我来处理")).to_have_count(0)
+    visitor.complaints.remove("Failed to load resource: the server responded with a status of 404 (Not Found)")
+
+
 @pytest.mark.parametrize("is_whole", [True, False])
 async def test_the_audit_trail_says_whether_it_is_whole(site: Site, page: Page, is_whole: bool) -> None:
     server, address = site
@@ -96,4 +137,4 @@ async def test_the_audit_trail_says_whether_it_is_whole(site: Site, page: Page, 
 
 async def test_links_of_the_header_fit_the_role(page: Page) -> None:
     names = await page.get_by_role("navigation").get_by_role("link").all_inner_texts()
-    assert names == ["机群", "事件", "工单", "服务考核", "设备登记"]
+    assert names == ["机群", "事件", "工单", "值班", "服务考核", "设备登记"]

@@ -15,7 +15,7 @@ from kit.store import Database, StoreOptions, Synchronous
 from support.order_desk import AT, Evidence, Incidents
 
 FILE = "fleet.db"
-ROUNDS = 8
+ROUNDS, LINES = 4, 5
 
 
 def url(state: Path) -> str:
@@ -52,7 +52,8 @@ async def work(state: Path) -> None:
     clock = ManualClock(AT.replace(hour=3, minute=5))
     duty = OrderDuty(OrderStore(database), incidents, evidence, clock)
     for _ in range(ROUNDS):
-        await duty.follow()
+        for _ in range(LINES):  # as the duty itself does: it judges once it knows all that happened
+            await duty.follow()
         await duty.judge()
     await database.close()
 

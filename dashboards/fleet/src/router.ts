@@ -51,6 +51,7 @@ const routes: RouteRecordRaw[] = [
     props: true,
     meta: { section: "orders" },
   },
+  { path: "/duty", name: "duty", component: () => import("./pages/DutyPage.vue"), meta: { section: "duty" } },
   { path: "/sla", name: "sla", component: () => import("./pages/SlaPage.vue"), meta: { section: "sla" } },
   { path: "/audit", name: "audit", component: () => import("./pages/AuditPage.vue"), meta: { section: "audit" } },
   { path: "/sign-in", name: "sign-in", component: SignInPage, meta: { isPublic: true } },
@@ -60,6 +61,7 @@ const routes: RouteRecordRaw[] = [
     component: () => import("./pages/FirstAdminPage.vue"),
     meta: { isPublic: true },
   },
+  { path: "/ack", name: "ack", component: () => import("./pages/AckPage.vue"), meta: { isPublic: true } },
   {
     path: "/recover",
     name: "recover",

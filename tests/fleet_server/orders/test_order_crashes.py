@@ -79,7 +79,7 @@ def test_the_orders_duty_killed_here_and_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
+@pytest.mark.timeout(5_400)
 def test_the_orders_duty_killed_everywhere(tmp_path: Path) -> None:
     judge = Judge()
     sweep_crashes(workload(judge), double_every=25, directory=tmp_path).require(floor=30, double_floor=5)

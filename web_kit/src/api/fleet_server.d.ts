@@ -2164,6 +2164,25 @@ export interface components {
          */
         DutyLine: "onsite" | "second";
         /**
+         * DutyLineView
+         * @description Who is on duty on one line, and what is wrong with it in the next 14 days.
+         */
+        DutyLineView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            line: components["schemas"]["DutyLine"];
+            open_handover: components["schemas"]["HandoverView"] | null;
+            /** People */
+            people: components["schemas"]["PersonView"][];
+            /** Until */
+            until: string | null;
+            /** Warnings */
+            warnings: components["schemas"]["DutyWarning"][];
+        };
+        /**
          * DutyWarning
          * @description Something that would leave somebody untold.
          */
@@ -2327,56 +2346,12 @@ export interface components {
             note: string;
         };
         /**
-         * LineView
-         * @description A line of the timeline.
-         */
-        fleet_server__orders__forms__LineView: {
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
-            /** By */
-            by: string | null;
-            /** Fields */
-            fields: {
-                [key: string]: boolean | number | string | null;
-            };
-            kind: components["schemas"]["NewsKind"];
-            /** Seq */
-            seq: number;
-            /**
-             * Written At
-             * Format: date-time
-             */
-            written_at: string;
-        };
-        /**
          * NoteForm
          * @description What somebody has to say.
          */
         fleet_server__orders__forms__NoteForm: {
             /** Text */
             text: string;
-        };
-        /**
-         * LineView
-         * @description Who is on duty on one line, and what is wrong with it in the next 14 days.
-         */
-        fleet_server__paging__forms__LineView: {
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
-            line: components["schemas"]["DutyLine"];
-            open_handover: components["schemas"]["HandoverView"] | null;
-            /** People */
-            people: components["schemas"]["PersonView"][];
-            /** Until */
-            until: string | null;
-            /** Warnings */
-            warnings: components["schemas"]["DutyWarning"][];
         };
         /**
          * Role
@@ -2852,6 +2827,31 @@ export interface components {
             response_s: number;
         };
         /**
+         * LineView
+         * @description A line of the timeline.
+         */
+        LineView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string | null;
+            /** Fields */
+            fields: {
+                [key: string]: boolean | number | string | null;
+            };
+            kind: components["schemas"]["NewsKind"];
+            /** Seq */
+            seq: number;
+            /**
+             * Written At
+             * Format: date-time
+             */
+            written_at: string;
+        };
+        /**
          * LoginForm
          * @description Password and second factor at once: a wrong one does not tell which.
          */
@@ -3064,7 +3064,7 @@ export interface components {
             /** Text */
             text: string;
             /** Timeline */
-            timeline: components["schemas"]["fleet_server__orders__forms__LineView"][];
+            timeline: components["schemas"]["LineView"][];
             /** Title En */
             title_en: string;
             /** Title Zh */
@@ -3177,6 +3177,18 @@ export interface components {
             /** Total */
             total: number;
         };
+        /** Page[DutyLineView] */
+        Page_DutyLineView_: {
+            /** Items */
+            items: components["schemas"]["DutyLineView"][];
+            /**
+             * Next
+             * @default null
+             */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
         /** Page[EnrolmentView] */
         Page_EnrolmentView_: {
             /** Items */
@@ -3217,18 +3229,6 @@ export interface components {
         Page_KioskView_: {
             /** Items */
             items: components["schemas"]["KioskView"][];
-            /**
-             * Next
-             * @default null
-             */
-            next: string | null;
-            /** Total */
-            total: number;
-        };
-        /** Page[LineView] */
-        Page_LineView_: {
-            /** Items */
-            items: components["schemas"]["fleet_server__paging__forms__LineView"][];
             /**
              * Next
              * @default null
@@ -4578,6 +4578,7 @@ export type SchemaDeliveryState = components['schemas']['DeliveryState'];
 export type SchemaDeliveryView = components['schemas']['DeliveryView'];
 export type SchemaDemand = components['schemas']['Demand'];
 export type SchemaDutyLine = components['schemas']['DutyLine'];
+export type SchemaDutyLineView = components['schemas']['DutyLineView'];
 export type SchemaDutyWarning = components['schemas']['DutyWarning'];
 export type SchemaEffect = components['schemas']['Effect'];
 export type SchemaEnrolmentState = components['schemas']['EnrolmentState'];
@@ -4589,9 +4590,7 @@ export type SchemaExclusion = components['schemas']['Exclusion'];
 export type SchemaFamily = components['schemas']['Family'];
 export type SchemaFirstAdminForm = components['schemas']['FirstAdminForm'];
 export type SchemaFleetServerIncidentsModelNoteForm = components['schemas']['fleet_server__incidents__model__NoteForm'];
-export type SchemaFleetServerOrdersFormsLineView = components['schemas']['fleet_server__orders__forms__LineView'];
 export type SchemaFleetServerOrdersFormsNoteForm = components['schemas']['fleet_server__orders__forms__NoteForm'];
-export type SchemaFleetServerPagingFormsLineView = components['schemas']['fleet_server__paging__forms__LineView'];
 export type SchemaFleetServerSettingsRole = components['schemas']['fleet_server__settings__Role'];
 export type SchemaFleetServerStaffPermissionsRole = components['schemas']['fleet_server__staff__permissions__Role'];
 export type SchemaFloorView = components['schemas']['FloorView'];
@@ -4611,6 +4610,7 @@ export type SchemaKioskDetail = components['schemas']['KioskDetail'];
 export type SchemaKioskState = components['schemas']['KioskState'];
 export type SchemaKioskView = components['schemas']['KioskView'];
 export type SchemaLimits = components['schemas']['Limits'];
+export type SchemaLineView = components['schemas']['LineView'];
 export type SchemaLoginForm = components['schemas']['LoginForm'];
 export type SchemaMe = components['schemas']['Me'];
 export type SchemaMemberView = components['schemas']['MemberView'];
@@ -4628,11 +4628,11 @@ export type SchemaPageAlarmKind = components['schemas']['Page_AlarmKind_'];
 export type SchemaPageAlarmView = components['schemas']['Page_AlarmView_'];
 export type SchemaPageAuditView = components['schemas']['Page_AuditView_'];
 export type SchemaPageDeliveryView = components['schemas']['Page_DeliveryView_'];
+export type SchemaPageDutyLineView = components['schemas']['Page_DutyLineView_'];
 export type SchemaPageEnrolmentView = components['schemas']['Page_EnrolmentView_'];
 export type SchemaPageEventView = components['schemas']['Page_EventView_'];
 export type SchemaPageIncidentView = components['schemas']['Page_IncidentView_'];
 export type SchemaPageKioskView = components['schemas']['Page_KioskView_'];
-export type SchemaPageLineView = components['schemas']['Page_LineView_'];
 export type SchemaPageOrderView = components['schemas']['Page_OrderView_'];
 export type SchemaPageSessionView = components['schemas']['Page_SessionView_'];
 export type SchemaPageTokenView = components['schemas']['Page_TokenView_'];
@@ -5191,7 +5191,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_LineView_"];
+                    "application/json": components["schemas"]["Page_DutyLineView_"];
                 };
             };
             401: components["responses"]["Problem"];

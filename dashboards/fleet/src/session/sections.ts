@@ -3,6 +3,7 @@ const READS = {
   fleet: "kiosks.read",
   incidents: "incidents.read",
   orders: "orders.read",
+  duty: "incidents.read",
   sla: "sla.read",
   enrolment: "kiosks.enrol",
   audit: "audit.read",
